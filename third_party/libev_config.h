@@ -1,9 +1,8 @@
-/* libev's config.h. ev.c does not find epoll by itself under musl, and probing is not wanted:
- * the back end is the system's best one, the clock is the monotonic one. */
+/* Options of libev, included before ev.c: left alone it finds neither epoll nor eventfd under musl.
+ * The back end is the system's best one, the clock is the monotonic one, nothing is probed. */
 #ifndef BAETYL_LIBEV_CONFIG_H
 #define BAETYL_LIBEV_CONFIG_H
 
-#define EV_STANDALONE 1
 #define EV_VERIFY 0
 #define EV_USE_SELECT 0
 #define EV_USE_POLL 1

@@ -30,7 +30,7 @@ TP_SRC_yyjson := $(SRC)/yyjson/src/yyjson.c
 TP_SRC_mimalloc := $(SRC)/mimalloc/src/static.c
 
 TP_FLAGS_mbedtls := -I$(SRC)/mbedtls/library
-TP_FLAGS_libev := -DEV_CONFIG_H='"third_party/libev_config.h"' -fno-strict-aliasing
+TP_FLAGS_libev := -DEV_STANDALONE=1 -include third_party/libev_config.h -fno-strict-aliasing
 TP_FLAGS_libyaml := -DYAML_VERSION_MAJOR=0 -DYAML_VERSION_MINOR=2 -DYAML_VERSION_PATCH=5 \
     -DYAML_VERSION_STRING='"0.2.5"' -DYAML_DECLARE_STATIC
 TP_FLAGS_nanopb :=
