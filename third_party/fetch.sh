@@ -91,10 +91,10 @@ unpack()
     rm -rf "$tmp" "${dest:?}/$1"
     mkdir -p "$tmp"
     case $(od -An -tx1 -N2 "$cache/$3" | tr -d ' ') in
-    504b) unzip -q "$cache/$3" -d "$tmp" ;;
-    425a) tar -xjf "$cache/$3" -C "$tmp" ;;
-    fd37) tar -xJf "$cache/$3" -C "$tmp" ;;
-    *) tar -xzf "$cache/$3" -C "$tmp" ;;
+    504b) unzip -q -DD "$cache/$3" -d "$tmp" ;;
+    425a) tar -mxjf "$cache/$3" -C "$tmp" ;;
+    fd37) tar -mxJf "$cache/$3" -C "$tmp" ;;
+    *) tar -mxzf "$cache/$3" -C "$tmp" ;;
     esac
     [ -d "$tmp/$4" ] || die "$1: the archive has no folder $4"
     if [ "$1" = sqlite ] && [ ! -f "$tmp/$4/sqlite3.c" ]; then

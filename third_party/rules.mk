@@ -88,5 +88,13 @@ $(TP)/libc/lib/libc.a: $(SRC)/musl/.baetyl
 	done
 	@touch $@
 
-.PHONY: third_party
+# The licence texts, verbatim, that have to go with the executable.
+.PHONY: third_party licenses
+licenses: $(SRC)/fetched$(if $(MUSL),-musl).mk
+	@mkdir -p build/$(TARGET)/licenses
+	@for n in $(TP_FETCH); do \
+	    text=$$(find $(SRC)/$$n -maxdepth 1 \( -iname 'LICENSE*' -o -iname 'COPYRIGHT*' \) | sort | head -n 1); \
+	    if [ -n "$$text" ]; then cat $$text; else sed -n '1,/^\*\//p' $(SRC)/$$n/*.h | head -n 40; fi \
+	        >build/$(TARGET)/licenses/$$n.txt; \
+	done
 third_party: $(TP_LIBS) $(if $(MUSL),$(TP)/libmimalloc.a)
