@@ -42,18 +42,19 @@ pool_mirror()
         tr ' ' '\n' | sed -n -E 's,/+$,,; /\/(debian|ubuntu)$/p' | head -n 1
 }
 
-# take FILE SHA256 SOURCE NAME: moves FILE into the cache when its hash is right, else stops.
+# take FILE SHA256 SOURCE NAME: FILE is in the cache when its hash is right, else stops.
 take()
 {
     got=$(sha256 "$1")
     if [ "$got" != "$2" ]; then
         rm -f "$1"
-        die "wrong SHA-256 for $4
+        die "wrong SHA-256 for the archive of $4
+  file:     $1
   source:   $3
   expected: $2
   got:      $got"
     fi
-    mv "$1" "$cache/$2"
+    [ "$1" = "$cache/$2" ] || mv "$1" "$cache/$2"
 }
 
 # obtain NAME SHA256 URL POOL: 0 when the cache holds the archive afterwards.
