@@ -14,8 +14,8 @@ for copy in one another-name; do
     mkdir -p "$work/$copy"
     tar -cf - --exclude=./build --exclude=./.git . | tar -xf - -C "$work/$copy"
 done
-make -s -C "$work/one" -j2 TARGET="$target" >"$work/log" 2>&1 || { tail "$work/log" && exit 1; }
-TZ=Asia/Tokyo LC_ALL=C make -s -C "$work/another-name" -j3 TARGET="$target" >"$work/log" 2>&1 ||
+make -s -C "$work/one" -j2 TARGET="$target" BUILD="build/$target" >"$work/log" 2>&1 || { tail "$work/log" && exit 1; }
+TZ=Asia/Tokyo LC_ALL=C make -s -C "$work/another-name" -j3 TARGET="$target" BUILD="build/$target" >"$work/log" 2>&1 ||
     { tail "$work/log" && exit 1; }
 cmp "$work/one/build/$target/baetyl" "$work/another-name/build/$target/baetyl"
 sha256sum <"$work/one/build/$target/baetyl" | sed "s/-/$target, twice the same/"
