@@ -8,10 +8,11 @@ PROGRAM := $(if $(MAIN),$(BUILD)/baetyl)
 # A cross target's programs run under qemu's user mode.
 RUNNER_aarch64-linux-musl := $(if $(filter-out aarch64,$(shell uname -m)),qemu-aarch64-static)
 RUNNER_armv7-linux-musleabihf := qemu-arm-static
-LINT_ENV = CC="$(CC)" BAETYL=$(BUILD)/baetyl LINT_CPPFLAGS='$(subst ',"'"'"'",$(CPPFLAGS_ALL))'
 export RUNNER := $(RUNNER_$(TARGET))
 # What the scripts are told. Not under make's own names: a make they start would take those over.
 export BAETYL := $(BUILD)/baetyl
+export LINT_CC := $(CC)
+export LINT_CPPFLAGS := $(CPPFLAGS_ALL)
 export BAETYL_BUILD := $(BUILD)
 export BAETYL_TARGET := $(TARGET)
 export BAETYL_SAN := $(SAN)
@@ -34,7 +35,7 @@ check-integration: $(PROGRAM)
 	@tests/run.sh
 
 lint: $(PROGRAM)
-	@$(LINT_ENV) tests/lint/lint.sh
+	@tests/lint/lint.sh
 
 # Slow, and it needs clang-tidy 14: not part of check.
 lint-tidy:
@@ -45,7 +46,7 @@ format:
 
 # With clang's libFuzzer where it is to be had, else the corpus is replayed through the same targets.
 fuzz: $(LIB) $(TP_LIBS)
-	@$(LINT_ENV) tests/lint/fuzz.sh $(BUILD)/fuzz $(LIB) $(TP_LIBS) $(LDLIBS)
+	@tests/lint/fuzz.sh $(BUILD)/fuzz $(LIB) $(TP_LIBS) $(LDLIBS)
 
 bench: $(PROGRAM)
 	@tests/bench/run.sh

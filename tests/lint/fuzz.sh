@@ -15,7 +15,7 @@ passed=0 failed=0 skipped=0
 mkdir -p "$out"
 
 probe=$out/probe.c
-echo 'int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n); int LLVMFuzzerTestOneInput(const unsigned char *p, unsigned long n) { return p && n ? 0 : 0; }' >"$probe"
+echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return p && n ? 0 : 0; }' >"$probe"
 san=-fsanitize=address,undefined
 clang=
 for c in clang clang-14 clang-15 clang-16; do
@@ -65,7 +65,7 @@ for target in tests/fuzz/fuzz_*.c; do
             "$work" $seeds >"$out/$name.log" 2>&1
         code=$?
     elif [ -f tests/fuzz/standalone.c ]; then
-        eval "${CC:-cc} -std=gnu11 -O1 -g -w $LINT_CPPFLAGS $target tests/fuzz/standalone.c -o $out/$name $*" || exit 1
+        eval "${LINT_CC:-cc} -std=gnu11 -O1 -g -w $LINT_CPPFLAGS $target tests/fuzz/standalone.c -o $out/$name $*" || exit 1
         # shellcheck disable=SC2086
         timeout $((seconds + 60)) "$out/$name" "$seconds" $seeds >"$out/$name.log" 2>&1
         code=$?
