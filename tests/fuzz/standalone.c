@@ -2,9 +2,9 @@
  *
  *   target SECONDS [CORPUS]
  *
- * Feeds every file of the corpus, then mutations of random ones until the time is up. The
- * seed is fixed, so a crash comes again; the input being tried is in no file: run the target
- * under a debugger to see it. */
+ * Feeds every file of the corpus, then mutations of random ones until the time is up.
+ * The seed is fixed, so a crash comes again; the input being tried is in no file: run
+ * the target under a debugger to see it. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

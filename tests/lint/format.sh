@@ -18,8 +18,13 @@ fi
 files=$(find core hub agent bridge funcmgr runtime-embed tests third_party -name '*.[ch]' \
     ! -name '*.pb.[ch]' 2>/dev/null | sort)
 if [ "${1:-}" = --fix ]; then
+    # Comments are folded here, at the column limit; how one reads below it is the writer's.
+    style=$(mktemp)
+    trap 'rm -f "$style"' EXIT
+    sed 's/^ReflowComments: .*/ReflowComments: true/' .clang-format >"$style"
     # shellcheck disable=SC2086
-    exec "$tool" -i $files
+    "$tool" -i --style="file:$style" ${2:-$files}
+    exit
 fi
 # shellcheck disable=SC2086
 bad=$("$tool" --dry-run $files 2>&1 | sed -n 's/^\([^:]*\):[0-9]*:[0-9]*: .*/\1/p' | sort | uniq -c)
