@@ -1,0 +1,44 @@
+/* The log: one sink per process, any thread. A line is: time, level, stable id, fixed sentence,
+ * key=value pairs. Never payloads, passwords, tokens, keys. Repeats of one id are limited to
+ * BT_LOG_BURST lines per BT_LOG_WINDOW_MS; the next line that passes says how many were held back. */
+#ifndef CORE_LOG_H
+#define CORE_LOG_H
+
+#include "core/base.h"
+
+enum bt_log_level { BT_LOG_ERROR, BT_LOG_WARN, BT_LOG_INFO, BT_LOG_DEBUG };
+enum bt_log_format { BT_LOG_TEXT, BT_LOG_JSON };
+
+#define BT_LOG_BURST     20
+#define BT_LOG_WINDOW_MS 1000
+
+/* The original's `logger` block. Strings are borrowed for the call. */
+struct bt_log_conf {
+    const char *path;      /* file to append to; NULL or "" = standard error only */
+    uint32_t level;        /* enum bt_log_level */
+    uint32_t format;       /* enum bt_log_format */
+    uint32_t age_days;     /* rotated files older than this are removed */
+    uint32_t size_mb;      /* rotate at this size */
+    uint32_t backup_count; /* rotated files kept */
+};
+
+/* (Re)open the sink. BT_EIO when the file cannot be opened (its folder is created); the previous
+ * sink stays. Before the first call lines go to standard error at level info. */
+int bt_log_open(const struct bt_log_conf *conf) BT_MUST_CHECK;
+void bt_log_close(void);
+/* Cheap check before formatting. */
+bool bt_log_enabled(enum bt_log_level level);
+void bt_log_set_level(enum bt_log_level level);
+
+/* id: stable upper-case id "HUB-QUOTA"; text: fixed sentence; fmt: "key=%s key=%d" pairs or "".
+ * A value that holds a space or a quote should be written with BT_LOG_Q ("key=\"%s\""); control
+ * bytes are escaped by the sink. */
+#define bt_log(level, id, text, ...)                          \
+    do {                                                      \
+        if (bt_log_enabled(level))                            \
+            bt_log_write((level), (id), (text), __VA_ARGS__); \
+    } while (0)
+void bt_log_write(enum bt_log_level level, const char *id, const char *text,
+                  const char *fmt, ...) BT_PRINTF(4, 5);
+
+#endif
