@@ -5,7 +5,6 @@ TARGET ?= host
 SAN ?=
 DEBUG ?=
 PREFIX ?= /usr/local
-empty :=
 comma := ,
 VARIANT := $(if $(findstring thread,$(SAN)),-tsan,$(if $(SAN),-asan))$(if $(DEBUG),-debug)
 BUILD ?= build/$(TARGET)$(VARIANT)
@@ -19,7 +18,7 @@ MAKEFLAGS += --no-builtin-rules
 # Targets: the compiler's prefix, musl's name for the machine, where the kernel's headers are.
 CROSS_x86_64-linux-musl := $(if $(filter-out x86_64,$(shell uname -m)),x86_64-linux-gnu-)
 CROSS_aarch64-linux-musl := $(if $(filter-out aarch64,$(shell uname -m)),aarch64-linux-gnu-)
-CROSS_armv7-linux-musleabihf := arm-linux-gnueabihf-
+CROSS_armv7-linux-musleabihf := $(if $(filter-out armv7l armv8l,$(shell uname -m)),arm-linux-gnueabihf-)
 TUPLE_x86_64-linux-musl := x86_64-linux-gnu
 TUPLE_aarch64-linux-musl := aarch64-linux-gnu
 TUPLE_armv7-linux-musleabihf := arm-linux-gnueabihf
@@ -61,7 +60,9 @@ LDFLAGS_ALL += $(LIBCFLAGS) -static -no-pie -Wl,--build-id=none
 ALLOCATOR := -Wl,--whole-archive $(TP)/libmimalloc.a -Wl,--no-whole-archive
 endif
 
-include $(if $(filter clean help,$(MAKECMDGOALS)),,third_party/rules.mk)
+ifeq ($(filter clean help,$(MAKECMDGOALS)),)
+include third_party/rules.mk
+endif
 CPPFLAGS_ALL := -D_GNU_SOURCE $(TP_INCLUDE) $(TP_DEFINES) $(LIBCFLAGS)
 
 # Our sources: a file pair x_linux.c / x_darwin.c is the only way to depend on the system.
@@ -92,9 +93,11 @@ $(BUILD)/gen/runtime_%.c: runtime-embed/runtime.% $(BUILD)/gen/embed
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags $(LIBC)
 	$(call say,CC) $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(ARCHFLAGS) -c $< -o $@
 
-$(LIB): $(OBJECTS)
+# A source that goes away must leave the archive, too.
+$(call stamp,$(BUILD)/objects,$(OBJECTS))
+$(LIB): $(OBJECTS) $(BUILD)/objects
 	@rm -f $@
-	$(call say,AR) $(AR) $(ARFLAGS) $@ $^
+	$(call say,AR) $(AR) $(ARFLAGS) $@ $(OBJECTS)
 
 # The static targets keep the symbols beside the executable that is shipped.
 $(BUILD)/baetyl.full: $(BUILD)/core/main.o $(LIB) $(TP_LIBS) $(if $(MUSL),$(TP)/libmimalloc.a)

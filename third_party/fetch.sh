@@ -102,6 +102,9 @@ unpack()
         say "sqlite: making the amalgamation"
         (cd "$tmp/$4" && ./configure >configure.out 2>&1 && make sqlite3.c >make.out 2>&1) ||
             die "sqlite: cannot make sqlite3.c, see $tmp/$4"
+        # The tree it was made from is 200 MB and not needed any more.
+        (cd "$tmp/$4" && mkdir .keep && mv sqlite3.c sqlite3.h LICENSE.md .keep && rm -rf -- * &&
+            mv .keep/* . && rmdir .keep)
     fi
     if [ "$5" != - ]; then
         want=${5%% *} file=$tmp/$4/${5##* }
