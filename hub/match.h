@@ -8,6 +8,7 @@
 
 #define HUB_SUB_NO_LOCAL 1u
 #define HUB_SUB_RETAIN_AS_PUBLISHED 2u
+#define HUB_SUB_PERSISTENT 4u /* the session outlives its connection */
 #define HUB_MAX_TARGET_SUBIDS 2u
 
 struct hub_sub_opts {

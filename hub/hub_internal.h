@@ -1,0 +1,38 @@
+/* The hub's own state, shared by its workers. Read-only after start but for the atomics. */
+#ifndef HUB_HUB_INTERNAL_H
+#define HUB_HUB_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "core/metric.h"
+#include "hub/auth.h"
+#include "hub/hub.h"
+#include "hub/match.h"
+#include "hub/retain.h"
+#include "hub/store.h"
+
+struct hub_worker;
+struct hub_listener;
+
+struct hub {
+    const struct hub_conf *conf;
+    struct bt_super *super;
+    struct hub_auth *auth;
+    struct hub_index *index;
+    struct hub_retain *retain;
+    struct hub_store *store;
+    struct hub_listener *listeners; /* served by worker 0 */
+    uint32_t n_workers;
+    struct hub_worker *workers[HUB_MAX_WORKERS];
+    _Atomic uint64_t next_sid;
+    _Atomic uint32_t n_conns;
+    _Atomic uint32_t n_running; /* workers that have not drained yet */
+};
+
+extern struct bt_metric hub_m_received, hub_m_sent, hub_m_dropped, hub_m_conns, hub_m_bytes_in,
+    hub_m_bytes_out;
+
+/* The worker where a client id lives. Any thread. */
+struct hub_worker *hub_home(const struct hub *hub, uint32_t id_hash);
+
+#endif

@@ -1,0 +1,141 @@
+/* A session (MQTT 5.0 §4.1): one client id, its subscriptions and what waits for it. It lives on one
+ * worker for ever, chosen by a hash of the client id, so taking over is a matter of one thread. All
+ * functions: home worker only. */
+#ifndef HUB_SESSION_H
+#define HUB_SESSION_H
+
+#include "core/list.h"
+#include "core/mqtt.h"
+#include "hub/addr.h"
+#include "hub/auth.h"
+#include "hub/match.h"
+#include "hub/msg.h"
+#include "hub/store.h"
+
+struct hub_worker;
+struct hub_session;
+struct hub_link;
+
+#define HUB_MAX_CLIENT_ID 1024u
+#define HUB_MAX_FILTERS 4096u  /* per session */
+#define HUB_MAX_UNACKED 1024u  /* publishes of one client waiting for their commit; announced as receive maximum */
+#define HUB_READ_ROWS 256u     /* entries asked of the store at once */
+
+/* One delivery about to leave. */
+struct hub_out {
+    struct hub_pub *pub;
+    uint8_t qos, n_subids;
+    bool dup, retain;
+    uint16_t pid;
+    uint64_t token;
+    const uint32_t *subids;
+};
+
+/* Where a session's output goes: a network connection or an in-process client. */
+struct hub_link_ops {
+    /* Room for a delivery that can wait (QoS > 0). */
+    bool (*ready)(struct hub_link *l);
+    /* QoS 0 may be dropped (and is counted) when there is no room. */
+    void (*publish)(struct hub_link *l, const struct hub_out *o);
+    /* PUBACK and friends to the publisher. */
+    void (*acked)(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason);
+    /* Bytes of an answer that waited for a commit (network only). */
+    void (*answer)(struct hub_link *l, struct bt_slice bytes);
+    /* Publishes waiting for their commit fell below the limit again. */
+    void (*resume)(struct hub_link *l);
+    /* The session lets go of the link: say why and close. l->session is NULL already. */
+    void (*close)(struct hub_link *l, uint8_t reason);
+};
+struct hub_link {
+    const struct hub_link_ops *ops;
+    struct hub_session *session;
+};
+
+struct hub_filter { /* one subscription of the session */
+    struct hub_filter *next;
+    struct hub_sub_opts opts;
+    uint8_t retain_handling;
+    uint16_t len;
+    char text[];
+};
+
+/* A publish of this client that is not acknowledged yet: answers leave in the order of arrival
+ * (MQTT 5.0 §4.6), so a finished one waits for the ones before it. */
+struct hub_unacked {
+    struct hub_ticket ticket;
+    struct hub_unacked *next;
+    struct hub_addr *addr;
+    uint64_t token;
+    uint16_t pid;
+    uint8_t reason;
+    bool done, orphan;
+};
+
+struct hub_session {
+    struct hub_worker *worker;
+    struct hub_addr *addr;
+    struct hub_link *link;              /* NULL: offline */
+    const struct hub_principal *principal;
+    struct hub_session *next_by_id, *next_by_sid;
+    struct hub_filter *filters;
+    struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
+    struct hub_unacked *unacked, *unacked_tail;
+    struct hub_msg *will;
+    uint64_t sid, qseq;                 /* qseq: the newest given out */
+    uint64_t disk_from, read_upto;      /* queue entries from disk_from on are only in the store */
+    uint64_t link_serial;               /* grows with every link */
+    int64_t expires_ms;                 /* wall clock while offline, 0 = never */
+    uint32_t expiry_s;                  /* UINT32_MAX = never */
+    uint32_t hash;
+    uint32_t n_queued;                  /* in memory, in flight included */
+    uint32_t n_unacked, n_filters;
+    uint16_t n_inflight, window, next_pid;
+    uint16_t id_len;
+    bool persistent, on_disk, reading, stored;
+    char id[];
+};
+
+uint32_t hub_id_hash(struct bt_slice id);
+struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
+                                    uint64_t sid) BT_MUST_CHECK;
+/* End the session: subscriptions, queue, and (when stored) its rows. */
+void hub_session_end(struct hub_session *s);
+/* Free the memory only (hub shutdown): rows stay. */
+void hub_session_free(struct hub_session *s);
+
+/* Attach a link; what is in flight is sent again with DUP, then what waits. Call after CONNACK. */
+void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window);
+void hub_session_resume(struct hub_session *s);
+/* The link is gone. will: publish the will. Ends the session when it does not persist. */
+void hub_session_detach(struct hub_session *s, bool will);
+
+/* Deliver one message to this session. ticket may be NULL; it is charged per stored entry. */
+void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
+                         const struct hub_target *t, struct hub_ticket *ticket);
+/* Send what waits as far as the window and the link allow. */
+void hub_session_pump(struct hub_session *s);
+/* The client acknowledged pid. false: unknown identifier. */
+bool hub_session_ack(struct hub_session *s, uint16_t pid);
+/* Answer to HUB_OP_READ. Takes rows. */
+void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows);
+
+/* A publish of this client: pid and token come back by link->acked when it is safe. */
+void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pid,
+                         uint64_t token, uint8_t refused);
+void hub_session_published(struct hub_unacked *u);
+
+/* 0 or HUB_INDEX_REPLACED; BT_ENOMEM, BT_ELIMIT. Adds store operations charged to ticket. */
+int hub_session_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
+                          uint32_t subid, struct hub_ticket *ticket) BT_MUST_CHECK;
+bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
+                             struct hub_ticket *ticket);
+/* A subscription that was read from the store at start. */
+int hub_session_restore(struct hub_session *s, struct bt_slice filter, uint8_t options,
+                        uint32_t subid) BT_MUST_CHECK;
+/* Retained messages of a granted filter (MQTT 5.0 §3.3.1.3). */
+void hub_session_replay(struct hub_session *s, struct bt_slice filter,
+                        const struct hub_sub_opts *opts);
+/* Record the session's row (new, or changed expiry); disconnected_ms 0 while connected. */
+void hub_session_store(struct hub_session *s, int64_t disconnected_ms);
+
+#endif

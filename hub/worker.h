@@ -1,0 +1,103 @@
+/* An I/O worker: one thread, one loop, the sessions whose client id hashes to it and the
+ * connections being served. Everything here is for the worker's own thread unless it says otherwise. */
+#ifndef HUB_WORKER_H
+#define HUB_WORKER_H
+
+#include <pthread.h>
+
+#include "core/list.h"
+#include "core/mbox.h"
+#include "hub/hub_internal.h"
+#include "hub/session.h"
+
+/* Kinds of messages in a worker's mailbox. */
+enum hub_worker_msg {
+    HUB_W_ACCEPT,    /* struct hub_accepted: a fresh descriptor */
+    HUB_W_ADOPT,     /* struct hub_conn: its session lives here */
+    HUB_W_DELIVER,   /* struct hub_xbatch */
+    HUB_W_PUBLISHED, /* struct hub_unacked: its commit is done */
+    HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
+    HUB_W_ROWS,      /* struct hub_store_rows */
+    HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
+    HUB_W_STOP,      /* close everything, then count down */
+    HUB_W_QUIT,      /* leave the loop */
+};
+
+#define HUB_SCRATCH 131072u
+#define HUB_TICK_MS 500u
+
+struct hub_accepted {
+    struct bt_msg msg;
+    int fd;
+    bool local;
+};
+
+/* Deliveries for the sessions of another worker, gathered during one loop turn. */
+struct hub_xitem {
+    struct hub_msg *msg;     /* one reference */
+    struct hub_match *match; /* one reference */
+    struct hub_ticket *ticket;
+    const struct hub_addr *origin;
+    int32_t group; /* -1: this worker's slice of targets */
+    uint32_t member;
+};
+struct hub_xbatch {
+    struct bt_msg msg;
+    uint32_t n, cap;
+    struct hub_xitem *items;
+};
+
+struct hub_session_map {
+    struct hub_session **by_id, **by_sid;
+    uint32_t cap, n;
+};
+
+/* Counted in plain locals, added to the shared metrics once a turn. */
+struct hub_counts {
+    uint64_t received, sent, dropped, bytes_in, bytes_out;
+};
+
+struct hub_worker {
+    struct hub *hub;
+    uint32_t index;
+    struct bt_loop *loop;
+    struct bt_mbox *mbox;
+    pthread_t thread;
+    bool running, stopping;
+    struct hub_cache *cache;
+    struct hub_batch batch;
+    struct hub_xbatch *out[HUB_MAX_WORKERS];
+    struct hub_session_map sessions;
+    struct bt_list conns;     /* all connections of this worker */
+    struct bt_list dirty;     /* with output to flush at the end of the turn */
+    struct bt_list graveyard; /* closed, freed at the end of the turn */
+    struct bt_list locals;    /* in-process clients whose session lives here */
+    struct bt_timer tick;
+    struct bt_msg stop_msg, quit_msg;
+    uint8_t *scratch;
+    struct hub_counts counts;
+};
+
+struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index) BT_MUST_CHECK;
+void hub_worker_free(struct hub_worker *w);
+int hub_worker_start(struct hub_worker *w) BT_MUST_CHECK; /* main thread */
+void hub_worker_join(struct hub_worker *w);               /* main thread, after HUB_W_QUIT */
+
+struct hub_session *hub_worker_find(const struct hub_worker *w, struct bt_slice id);
+struct hub_session *hub_worker_find_sid(const struct hub_worker *w, uint64_t sid);
+int hub_worker_add_session(struct hub_worker *w, struct hub_session *s) BT_MUST_CHECK;
+void hub_worker_remove_session(struct hub_worker *w, struct hub_session *s);
+/* Start the half-second tick when something needs it. */
+void hub_worker_need_tick(struct hub_worker *w);
+
+/* Route a publish to everybody: sessions of this worker now, others by batch, retained tree and store. ticket may be
+ * NULL. Returns how many sessions or other workers got it. */
+uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket);
+/* A batch from another worker. Takes b. */
+void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b);
+/* Post what this turn gathered for other workers. */
+void hub_route_flush(struct hub_worker *w);
+/* Whether a publish needs a commit before it is acknowledged. */
+bool hub_route_must_store(struct hub_worker *w, const struct hub_pub *pub);
+
+#endif
