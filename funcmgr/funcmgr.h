@@ -1,0 +1,70 @@
+/* The function manager's public face: its configuration and its module table entry.
+ * Configuration is read-only after parsing; any thread may read it. */
+#ifndef FUNCMGR_FUNCMGR_H
+#define FUNCMGR_FUNCMGR_H
+
+#include "core/conf.h"
+#include "core/module.h"
+
+/* Named maxima. */
+#define FM_MAX_INSTANCES 100u  /* per function */
+#define FM_MAX_FUNCTIONS 1024u /* functions and, separately, rules */
+#define FM_MAX_MESSAGE   ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
+
+/* The `hub` block. The client is in process, so only the login and the session matter. */
+struct fm_hub_conf {
+    char *address; /* NULL or a name of this host */
+    char *username, *password;
+    char *clientid;
+    bool cleansession;
+    int64_t interval; /* ms, the longest time between two attempts to open a session */
+    char *ignored_str;
+    bool ignored_bool;
+    int64_t ignored_ms;
+    uint32_t ignored_u32;
+    struct bt_conf_strings ignored_strings;
+};
+
+struct fm_topic_conf {
+    char *topic;
+    uint32_t qos; /* 0 or 1 */
+};
+
+struct fm_rule_conf {
+    char *clientid;
+    struct fm_topic_conf subscribe, publish;
+    char *function;     /* name; check makes sure that it exists */
+    uint32_t retry_max; /* attempts in total when an instance fails, 1..100 */
+};
+
+struct fm_function_conf {
+    char *name;
+    char *runtime; /* python, python3.11, node, /usr/bin/python3, ... */
+    char *handler; /* file.function */
+    char *codedir; /* relative to the working directory, or absolute */
+    char *service;
+    struct bt_conf_strings env; /* NAME=value */
+    uint32_t min, max;          /* instances; 0 <= min <= max, 1 <= max */
+    int64_t idle;               /* ms an instance above min may be idle */
+    int64_t evict;              /* ms between two looks at idle instances */
+    uint64_t max_message;       /* bytes of one frame, both ways */
+    uint64_t max_message_alias; /* the same under `instance`, as the manual had it */
+    int64_t backoff_max;        /* ms, the longest time between two failing starts */
+    int64_t timeout;            /* ms for a start, and for a call */
+};
+
+struct fm_conf {
+    struct fm_hub_conf hub;
+    struct bt_conf_list rules;     /* struct fm_rule_conf */
+    struct bt_conf_list functions; /* struct fm_function_conf */
+    char *server_address;
+    char *ignored_str;
+    int64_t ignored_ms;
+    uint64_t ignored_bytes;
+    uint32_t ignored_u32;
+};
+
+extern const struct bt_conf_table fm_conf_table;
+extern const struct bt_module_ops fm_module; /* name "funcmgr" */
+
+#endif
