@@ -1,33 +1,36 @@
-/* MQTT 3.1, 3.1.1 and 5.0 packets: encode and decode, no I/O, no allocation in the decoder.
- * Decoded strings and payloads are slices that borrow the input. Any thread. Used by the hub, the bridge, the agent and the
- * command-line clients, so it lives in core. */
+/* MQTT 3.1, 3.1.1 and 5.0 packets: encode and decode, no I/O, no allocation in the
+ * decoder. Decoded strings and payloads are slices that borrow the input. Any thread.
+ * Used by the hub, the bridge, the agent and the command-line clients, so it lives in
+ * core. */
 #ifndef CORE_MQTT_H
 #define CORE_MQTT_H
 
 #include "core/base.h"
 #include "core/buf.h"
 
-enum bt_mqtt_type { /* MQTT 5.0 §2.1.2 */
-                    BT_MQTT_CONNECT = 1,
-                    BT_MQTT_CONNACK,
-                    BT_MQTT_PUBLISH,
-                    BT_MQTT_PUBACK,
-                    BT_MQTT_PUBREC,
-                    BT_MQTT_PUBREL,
-                    BT_MQTT_PUBCOMP,
-                    BT_MQTT_SUBSCRIBE,
-                    BT_MQTT_SUBACK,
-                    BT_MQTT_UNSUBSCRIBE,
-                    BT_MQTT_UNSUBACK,
-                    BT_MQTT_PINGREQ,
-                    BT_MQTT_PINGRESP,
-                    BT_MQTT_DISCONNECT,
-                    BT_MQTT_AUTH,
+/* MQTT 5.0 §2.1.2 */
+enum bt_mqtt_type {
+    BT_MQTT_CONNECT = 1,
+    BT_MQTT_CONNACK,
+    BT_MQTT_PUBLISH,
+    BT_MQTT_PUBACK,
+    BT_MQTT_PUBREC,
+    BT_MQTT_PUBREL,
+    BT_MQTT_PUBCOMP,
+    BT_MQTT_SUBSCRIBE,
+    BT_MQTT_SUBACK,
+    BT_MQTT_UNSUBSCRIBE,
+    BT_MQTT_UNSUBACK,
+    BT_MQTT_PINGREQ,
+    BT_MQTT_PINGRESP,
+    BT_MQTT_DISCONNECT,
+    BT_MQTT_AUTH,
 };
 enum bt_mqtt_version { BT_MQTT_31 = 3, BT_MQTT_311 = 4, BT_MQTT_50 = 5 };
 #define BT_MQTT_MAX_REMAINING 268435455u
 
-/* Conditions of the decoder (> 0): the standard's reason code to answer with (MQTT 5.0 §2.4). */
+/* Conditions of the decoder (> 0): the standard's reason code to answer with (MQTT 5.0
+ * §2.4). */
 enum bt_mqtt_reason {
     BT_MQTT_SUCCESS = 0x00,
     BT_MQTT_GRANTED_QOS1 = 0x01,
@@ -78,8 +81,8 @@ const char *bt_mqtt_reason_text(unsigned reason);
 /* The CONNACK return code of MQTT 3.1.1 §3.2.2.3 (1..5) for a version 5 reason. */
 uint8_t bt_mqtt_connack_v3(unsigned reason);
 
-/* All properties of MQTT 5.0 §2.2.2.2. `present` has bit BT_MQTT_P_x set for those that were there. user/subid
- * keep the raw run of their kind for forwarding. */
+/* All properties of MQTT 5.0 §2.2.2.2. Bit BT_MQTT_P_x of `present` says which were there;
+ * a member without its bit is 0, which is not always the standard's default. */
 enum bt_mqtt_prop {
     BT_MQTT_P_PAYLOAD_FORMAT,
     BT_MQTT_P_MESSAGE_EXPIRY,
@@ -120,11 +123,14 @@ struct bt_mqtt_props {
     struct bt_slice content_type, response_topic, correlation_data, assigned_client_id;
     struct bt_slice auth_method, auth_data, response_info, server_reference,
         reason_string;
-    /* First user property's name/value; all of them are read again by bt_mqtt_user_next from `raw`. */
-    struct bt_slice raw; /* the whole property block as received, without its length */
+    /* Decoder: the whole block as received, without its length; bt_mqtt_user_next reads the
+     * user properties from it. The encoder does not look at it. */
+    struct bt_slice raw;
+    /* The first BT_MQTT_MAX_SUBIDS subscription identifiers. The encoder writes n_subids of
+     * them and n_users of users, whatever `present` says. */
     uint32_t subids[BT_MQTT_MAX_SUBIDS];
     uint8_t n_subids;
-    const struct bt_mqtt_user *users; /* encoder only: user properties to write */
+    const struct bt_mqtt_user *users; /* encoder only */
     uint16_t n_users;
 };
 struct bt_mqtt_user {
@@ -170,22 +176,33 @@ struct bt_mqtt_packet {
         struct bt_mqtt_connect connect;
         struct bt_mqtt_publish publish;
     };
-    struct bt_slice
-        list; /* SUBSCRIBE, UNSUBSCRIBE: entries for bt_mqtt_sub_next/_filter_next; SUBACK, UNSUBACK: reason bytes */
+    /* SUBSCRIBE, UNSUBSCRIBE: entries for bt_mqtt_sub_next and bt_mqtt_filter_next;
+     * SUBACK, UNSUBACK: reason bytes (none in a version 3 UNSUBACK). */
+    struct bt_slice list;
 };
 
-/* Frame: looks at the start of a stream. Returns 0 and the whole packet's length in *out (header included; the
- * bytes may not all be there yet), 1 when more bytes are needed to know, or BT_MQTT_MALFORMED when the length is not a valid variable
- * byte integer (§1.5.5) or the fixed header flags are wrong for the type (§2.1.3). */
+/* Frame: looks at the start of a stream. Returns 0 and the whole packet's length in *out
+ * (header included; the bytes may not all be there yet), 1 when more bytes are needed to
+ * know, or BT_MQTT_MALFORMED when the length is not a valid variable byte integer
+ * (§1.5.5) or the fixed header flags are wrong for the type (§2.1.3). */
 int bt_mqtt_frame(const uint8_t *p, size_t n, size_t *out);
 #define BT_MQTT_MORE 1
 
-/* Decode one whole packet of exactly n bytes. version: 0 before CONNECT is known, else the connection's. 0 or a reason code
- * (> 0): BT_MQTT_MALFORMED, BT_MQTT_PROTOCOL_ERROR, BT_MQTT_BAD_VERSION, BT_MQTT_BAD_CLIENT_ID (v3: empty id without clean session), ... Checks everything the standard
- * calls malformed or a protocol error within one packet, UTF-8 included; topics and filters are checked for wildcards and NUL. */
+/* Decode one whole packet of exactly n bytes. version: 0 before CONNECT (which is then the
+ * only packet accepted), else the connection's (CONNECT is then a protocol error).
+ * 0 or a reason code (> 0), and *out is filled as far as it was read:
+ *   BT_MQTT_MALFORMED, BT_MQTT_PROTOCOL_ERROR   everything the standard calls so within one
+ *                         packet, UTF-8 included
+ *   BT_MQTT_BAD_VERSION   out->connect.version holds the level that was asked for
+ *   BT_MQTT_BAD_CLIENT_ID empty: at 3.1.1 without clean session, at 3.1 always
+ *   BT_MQTT_BAD_TOPIC     a wildcard in a topic name (will included), an empty will topic
+ *   BT_MQTT_BAD_FILTER    one of the filters is not bt_mqtt_filter_ok
+ *   BT_MQTT_BAD_ALIAS     topic alias 0
+ * Either side's packets are read; what only one side may send is the caller's to check. */
 int bt_mqtt_decode(const uint8_t *p, size_t n, uint8_t version,
                    struct bt_mqtt_packet *out);
-/* The hot path: PUBLISH only, same checks. Fills *out and, for version 5, *props. */
+/* The hot path: PUBLISH only, same checks. Fills *out and, for version 5, *props (which may
+ * be NULL before version 5). An empty topic comes with a topic alias. */
 int bt_mqtt_decode_publish(const uint8_t *p, size_t n, uint8_t version,
                            struct bt_mqtt_publish *out, struct bt_mqtt_props *props);
 /* *pos starts at 0; false at the end. The list was validated by bt_mqtt_decode. */
@@ -193,7 +210,10 @@ bool bt_mqtt_sub_next(struct bt_slice list, uint8_t version, size_t *pos,
                       struct bt_mqtt_sub *out);
 bool bt_mqtt_filter_next(struct bt_slice list, size_t *pos, struct bt_slice *filter);
 
-/* Encode: append a whole packet to b. 0, BT_ENOMEM, BT_ELIMIT (too long). */
+/* Encode: append a whole packet to b, or nothing. 0, BT_ENOMEM, BT_ELIMIT (a text above 65535
+ * bytes, or the packet too long), BT_EINVAL (the packet cannot be said: QoS 3, packet
+ * identifier 0, empty list, AUTH in version 3, ...). Texts are not checked. Towards version 3
+ * props are left out and reasons become the nearest that version knows. props may be NULL. */
 int bt_mqtt_encode_connect(struct bt_buf *b, const struct bt_mqtt_connect *c,
                            const struct bt_mqtt_props *props);
 int bt_mqtt_encode_connack(struct bt_buf *b, uint8_t version, bool session_present,
@@ -201,7 +221,7 @@ int bt_mqtt_encode_connack(struct bt_buf *b, uint8_t version, bool session_prese
 int bt_mqtt_encode_publish(struct bt_buf *b, uint8_t version,
                            const struct bt_mqtt_publish *p,
                            const struct bt_mqtt_props *props);
-/* PUBACK, PUBREC, PUBREL, PUBCOMP. props may be NULL. */
+/* PUBACK, PUBREC, PUBREL, PUBCOMP. */
 int bt_mqtt_encode_ack(struct bt_buf *b, uint8_t version, enum bt_mqtt_type type,
                        uint16_t pid, uint8_t reason, const struct bt_mqtt_props *props);
 int bt_mqtt_encode_subscribe(struct bt_buf *b, uint8_t version, uint16_t pid,
@@ -216,20 +236,23 @@ int bt_mqtt_encode_suback(struct bt_buf *b, uint8_t version, enum bt_mqtt_type t
 /* PINGREQ, PINGRESP; DISCONNECT and AUTH take a reason. */
 int bt_mqtt_encode_simple(struct bt_buf *b, uint8_t version, enum bt_mqtt_type type,
                           uint8_t reason, const struct bt_mqtt_props *props);
-/* The property block (length prefix included) alone, for callers that build packets in place. */
+/* The property block (length prefix included) alone, for callers that build packets in
+ * place. */
 int bt_mqtt_encode_props(struct bt_buf *b, const struct bt_mqtt_props *props);
 /* Variable byte integer §1.5.5: writes 1..4 bytes to p, returns how many. */
 size_t bt_mqtt_varint(uint8_t *p, uint32_t v);
 
 /* Topic rules shared by all: MQTT 5.0 §4.7, limits by the caller. */
 bool bt_mqtt_utf8_ok(struct bt_slice s); /* well-formed, no U+0000, no surrogates */
-bool bt_mqtt_topic_ok(
-    struct bt_slice topic); /* non-empty, <= 65535, no wildcard, UTF-8 */
-bool bt_mqtt_filter_ok(
-    struct bt_slice filter); /* wildcards well placed; $share/name/filter accepted */
-/* Level-wise match §4.7.1; wildcards at the first level do not match topics that begin with $. */
+/* Non-empty, at most 65535 bytes, no wildcard, UTF-8. */
+bool bt_mqtt_topic_ok(struct bt_slice topic);
+/* The same with well placed wildcards; $share/name/filter must be complete. */
+bool bt_mqtt_filter_ok(struct bt_slice filter);
+/* Level-wise match §4.7.1; wildcards at the first level do not match topics that begin
+ * with $. */
 bool bt_mqtt_match(struct bt_slice filter, struct bt_slice topic);
-/* True when every topic that `filter` can match is matched by `permit` (access control). */
+/* True when every topic that `filter` can match is matched by `permit` (access control). Of
+ * a shared subscription the part behind $share/name/ counts. */
 bool bt_mqtt_covers(struct bt_slice permit, struct bt_slice filter);
 
 #endif
