@@ -81,8 +81,8 @@ const char *bt_mqtt_reason_text(unsigned reason);
 /* The CONNACK return code of MQTT 3.1.1 §3.2.2.3 (1..5) for a version 5 reason. */
 uint8_t bt_mqtt_connack_v3(unsigned reason);
 
-/* All properties of MQTT 5.0 §2.2.2.2. Bit BT_MQTT_P_x of `present` says which were there;
- * a member without its bit is 0, which is not always the standard's default. */
+/* All properties of MQTT 5.0 §2.2.2.2. Bit BT_MQTT_P_x of `present` says which were
+ * there; a member without its bit is 0, which is not always the standard's default. */
 enum bt_mqtt_prop {
     BT_MQTT_P_PAYLOAD_FORMAT,
     BT_MQTT_P_MESSAGE_EXPIRY,
@@ -121,13 +121,13 @@ struct bt_mqtt_props {
     uint16_t server_keepalive, receive_max, topic_alias_max, topic_alias;
     uint32_t message_expiry, session_expiry, will_delay, max_packet;
     struct bt_slice content_type, response_topic, correlation_data, assigned_client_id;
-    struct bt_slice auth_method, auth_data, response_info, server_reference,
-        reason_string;
-    /* Decoder: the whole block as received, without its length; bt_mqtt_user_next reads the
-     * user properties from it. The encoder does not look at it. */
+    struct bt_slice auth_method, auth_data, response_info, server_reference;
+    struct bt_slice reason_string;
+    /* Decoder: the whole block as received, without its length; bt_mqtt_user_next reads
+     * the user properties from it. The encoder does not look at it. */
     struct bt_slice raw;
-    /* The first BT_MQTT_MAX_SUBIDS subscription identifiers. The encoder writes n_subids of
-     * them and n_users of users, whatever `present` says. */
+    /* The first BT_MQTT_MAX_SUBIDS subscription identifiers. The encoder writes n_subids
+     * of them and n_users of users, whatever `present` says. */
     uint32_t subids[BT_MQTT_MAX_SUBIDS];
     uint8_t n_subids;
     const struct bt_mqtt_user *users; /* encoder only */
@@ -138,6 +138,13 @@ struct bt_mqtt_user {
 };
 /* Iterate user properties of a decoded block: *pos starts at 0; false at the end. */
 bool bt_mqtt_user_next(struct bt_slice raw, size_t *pos, struct bt_mqtt_user *out);
+
+/* Set one property from text, for command lines. name is the standard's with dashes
+ * ("content-type"), where a packet type or 0 for the will. The text is borrowed.
+ * BT_EINVAL: unknown name (user properties go by users), not allowed there, or the value
+ * is wrong. */
+int bt_mqtt_prop_set_text(struct bt_mqtt_props *props, unsigned where, const char *name,
+                          const char *value) BT_MUST_CHECK;
 
 struct bt_mqtt_will {
     bool present, retain;
@@ -188,21 +195,27 @@ struct bt_mqtt_packet {
 int bt_mqtt_frame(const uint8_t *p, size_t n, size_t *out);
 #define BT_MQTT_MORE 1
 
-/* Decode one whole packet of exactly n bytes. version: 0 before CONNECT (which is then the
- * only packet accepted), else the connection's (CONNECT is then a protocol error).
- * 0 or a reason code (> 0), and *out is filled as far as it was read:
- *   BT_MQTT_MALFORMED, BT_MQTT_PROTOCOL_ERROR   everything the standard calls so within one
- *                         packet, UTF-8 included
- *   BT_MQTT_BAD_VERSION   out->connect.version holds the level that was asked for
- *   BT_MQTT_BAD_CLIENT_ID empty: at 3.1.1 without clean session, at 3.1 always
- *   BT_MQTT_BAD_TOPIC     a wildcard in a topic name (will included), an empty will topic
- *   BT_MQTT_BAD_FILTER    one of the filters is not bt_mqtt_filter_ok
- *   BT_MQTT_BAD_ALIAS     topic alias 0
- * Either side's packets are read; what only one side may send is the caller's to check. */
+/* Decode one whole packet of exactly n bytes. version: 0 before CONNECT (which is then
+ * the only packet accepted), else the connection's (CONNECT is then a protocol error).
+ * Either side's packets are read; what only one side may send is the caller's to check.
+ * 0, or a reason code (> 0) and *out is filled as far as it was read:
+ *
+ * BT_MQTT_MALFORMED, BT_MQTT_PROTOCOL_ERROR: all that the standard calls so within one
+ * packet, UTF-8 included.
+ *
+ * BT_MQTT_BAD_VERSION: out->connect.version holds the level that was asked for.
+ *
+ * BT_MQTT_BAD_CLIENT_ID: empty, at 3.1.1 without clean session, at 3.1 always.
+ *
+ * BT_MQTT_BAD_TOPIC: a wildcard in a topic name (will included), an empty will topic.
+ *
+ * BT_MQTT_BAD_FILTER: one of the filters is not bt_mqtt_filter_ok.
+ *
+ * BT_MQTT_BAD_ALIAS: topic alias 0. */
 int bt_mqtt_decode(const uint8_t *p, size_t n, uint8_t version,
                    struct bt_mqtt_packet *out);
-/* The hot path: PUBLISH only, same checks. Fills *out and, for version 5, *props (which may
- * be NULL before version 5). An empty topic comes with a topic alias. */
+/* The hot path: PUBLISH only, same checks. Fills *out and, for version 5, *props (which
+ * may be NULL before version 5). An empty topic comes with a topic alias. */
 int bt_mqtt_decode_publish(const uint8_t *p, size_t n, uint8_t version,
                            struct bt_mqtt_publish *out, struct bt_mqtt_props *props);
 /* *pos starts at 0; false at the end. The list was validated by bt_mqtt_decode. */
@@ -210,10 +223,11 @@ bool bt_mqtt_sub_next(struct bt_slice list, uint8_t version, size_t *pos,
                       struct bt_mqtt_sub *out);
 bool bt_mqtt_filter_next(struct bt_slice list, size_t *pos, struct bt_slice *filter);
 
-/* Encode: append a whole packet to b, or nothing. 0, BT_ENOMEM, BT_ELIMIT (a text above 65535
- * bytes, or the packet too long), BT_EINVAL (the packet cannot be said: QoS 3, packet
- * identifier 0, empty list, AUTH in version 3, ...). Texts are not checked. Towards version 3
- * props are left out and reasons become the nearest that version knows. props may be NULL. */
+/* Encode: append a whole packet to b, or nothing. 0, BT_ENOMEM, BT_ELIMIT (a text above
+ * 65535 bytes, or the packet too long), BT_EINVAL (the packet cannot be said: QoS 3,
+ * packet identifier 0, empty list, AUTH in version 3, ...). Texts are not checked.
+ * Towards version 3 props are left out and reasons become the nearest that version knows.
+ * props may be NULL. */
 int bt_mqtt_encode_connect(struct bt_buf *b, const struct bt_mqtt_connect *c,
                            const struct bt_mqtt_props *props);
 int bt_mqtt_encode_connack(struct bt_buf *b, uint8_t version, bool session_present,
@@ -251,8 +265,8 @@ bool bt_mqtt_filter_ok(struct bt_slice filter);
 /* Level-wise match §4.7.1; wildcards at the first level do not match topics that begin
  * with $. */
 bool bt_mqtt_match(struct bt_slice filter, struct bt_slice topic);
-/* True when every topic that `filter` can match is matched by `permit` (access control). Of
- * a shared subscription the part behind $share/name/ counts. */
+/* True when every topic that `filter` can match is matched by `permit` (access control).
+ * Of a shared subscription the part behind $share/name/ counts. */
 bool bt_mqtt_covers(struct bt_slice permit, struct bt_slice filter);
 
 #endif

@@ -6,6 +6,7 @@
  * by bt_mqtt_user_next. An unknown identifier, or one that does not belong in the packet,
  * is malformed (§2.2.2.2); a property that stands twice, or with a value its section
  * forbids, is a protocol error. */
+#include "core/error.h"
 #include "core/mqtt.h"
 #include "core/mqtt_wire.h"
 
@@ -30,41 +31,63 @@ struct row {
     uint16_t packets; /* where it may stand */
     uint16_t many;    /* where it may stand more than once */
     uint16_t member;  /* offset in struct bt_mqtt_props */
+    const char *name; /* as on a command line */
 };
 
 #define AT(m) offsetof(struct bt_mqtt_props, m)
 
 static const struct row rows[BT_MQTT_P_COUNT] = {
-    [BT_MQTT_P_PAYLOAD_FORMAT] = { 0x01, U8, BOOLEAN, PU | WI, 0, AT(payload_format) },
-    [BT_MQTT_P_MESSAGE_EXPIRY] = { 0x02, U32, ANY, PU | WI, 0, AT(message_expiry) },
-    [BT_MQTT_P_CONTENT_TYPE] = { 0x03, TEXT, ANY, PU | WI, 0, AT(content_type) },
-    [BT_MQTT_P_RESPONSE_TOPIC] = { 0x08, TEXT, TOPIC, PU | WI, 0, AT(response_topic) },
-    [BT_MQTT_P_CORRELATION_DATA] = { 0x09, BINARY, ANY, PU | WI, 0,
-                                     AT(correlation_data) },
-    [BT_MQTT_P_SUBSCRIPTION_ID] = { 0x0b, VARINT, NOT_ZERO, PU | SU, PU, AT(subids) },
-    [BT_MQTT_P_SESSION_EXPIRY] = { 0x11, U32, ANY, CN | CA | DI, 0, AT(session_expiry) },
-    [BT_MQTT_P_ASSIGNED_CLIENT_ID] = { 0x12, TEXT, ANY, CA, 0, AT(assigned_client_id) },
-    [BT_MQTT_P_SERVER_KEEPALIVE] = { 0x13, U16, ANY, CA, 0, AT(server_keepalive) },
-    [BT_MQTT_P_AUTH_METHOD] = { 0x15, TEXT, ANY, CN | CA | AU, 0, AT(auth_method) },
-    [BT_MQTT_P_AUTH_DATA] = { 0x16, BINARY, ANY, CN | CA | AU, 0, AT(auth_data) },
-    [BT_MQTT_P_REQUEST_PROBLEM] = { 0x17, U8, BOOLEAN, CN, 0, AT(request_problem) },
-    [BT_MQTT_P_WILL_DELAY] = { 0x18, U32, ANY, WI, 0, AT(will_delay) },
-    [BT_MQTT_P_REQUEST_RESPONSE] = { 0x19, U8, BOOLEAN, CN, 0, AT(request_response) },
-    [BT_MQTT_P_RESPONSE_INFO] = { 0x1a, TEXT, ANY, CA, 0, AT(response_info) },
-    [BT_MQTT_P_SERVER_REFERENCE] = { 0x1c, TEXT, ANY, CA | DI, 0, AT(server_reference) },
+    [BT_MQTT_P_PAYLOAD_FORMAT] = { 0x01, U8, BOOLEAN, PU | WI, 0, AT(payload_format),
+                                   "payload-format-indicator" },
+    [BT_MQTT_P_MESSAGE_EXPIRY] = { 0x02, U32, ANY, PU | WI, 0, AT(message_expiry),
+                                   "message-expiry-interval" },
+    [BT_MQTT_P_CONTENT_TYPE] = { 0x03, TEXT, ANY, PU | WI, 0, AT(content_type),
+                                 "content-type" },
+    [BT_MQTT_P_RESPONSE_TOPIC] = { 0x08, TEXT, TOPIC, PU | WI, 0, AT(response_topic),
+                                   "response-topic" },
+    [BT_MQTT_P_CORRELATION_DATA] = { 0x09, BINARY, ANY, PU | WI, 0, AT(correlation_data),
+                                     "correlation-data" },
+    [BT_MQTT_P_SUBSCRIPTION_ID] = { 0x0b, VARINT, NOT_ZERO, PU | SU, PU, AT(subids),
+                                    "subscription-identifier" },
+    [BT_MQTT_P_SESSION_EXPIRY] = { 0x11, U32, ANY, CN | CA | DI, 0, AT(session_expiry),
+                                   "session-expiry-interval" },
+    [BT_MQTT_P_ASSIGNED_CLIENT_ID] = { 0x12, TEXT, ANY, CA, 0, AT(assigned_client_id),
+                                       "assigned-client-identifier" },
+    [BT_MQTT_P_SERVER_KEEPALIVE] = { 0x13, U16, ANY, CA, 0, AT(server_keepalive),
+                                     "server-keep-alive" },
+    [BT_MQTT_P_AUTH_METHOD] = { 0x15, TEXT, ANY, CN | CA | AU, 0, AT(auth_method),
+                                "authentication-method" },
+    [BT_MQTT_P_AUTH_DATA] = { 0x16, BINARY, ANY, CN | CA | AU, 0, AT(auth_data),
+                              "authentication-data" },
+    [BT_MQTT_P_REQUEST_PROBLEM] = { 0x17, U8, BOOLEAN, CN, 0, AT(request_problem),
+                                    "request-problem-information" },
+    [BT_MQTT_P_WILL_DELAY] = { 0x18, U32, ANY, WI, 0, AT(will_delay),
+                               "will-delay-interval" },
+    [BT_MQTT_P_REQUEST_RESPONSE] = { 0x19, U8, BOOLEAN, CN, 0, AT(request_response),
+                                     "request-response-information" },
+    [BT_MQTT_P_RESPONSE_INFO] = { 0x1a, TEXT, ANY, CA, 0, AT(response_info),
+                                  "response-information" },
+    [BT_MQTT_P_SERVER_REFERENCE] = { 0x1c, TEXT, ANY, CA | DI, 0, AT(server_reference),
+                                     "server-reference" },
     [BT_MQTT_P_REASON_STRING] = { 0x1f, TEXT, ANY, CA | AK | DI | AU, 0,
-                                  AT(reason_string) },
-    [BT_MQTT_P_RECEIVE_MAX] = { 0x21, U16, NOT_ZERO, CN | CA, 0, AT(receive_max) },
-    [BT_MQTT_P_TOPIC_ALIAS_MAX] = { 0x22, U16, ANY, CN | CA, 0, AT(topic_alias_max) },
-    [BT_MQTT_P_TOPIC_ALIAS] = { 0x23, U16, ALIAS, PU, 0, AT(topic_alias) },
-    [BT_MQTT_P_MAX_QOS] = { 0x24, U8, BOOLEAN, CA, 0, AT(max_qos) },
-    [BT_MQTT_P_RETAIN_AVAILABLE] = { 0x25, U8, BOOLEAN, CA, 0, AT(retain_available) },
-    [BT_MQTT_P_USER] = { 0x26, PAIR, ANY, 0xffff, 0xffff, 0 },
-    [BT_MQTT_P_MAX_PACKET] = { 0x27, U32, NOT_ZERO, CN | CA, 0, AT(max_packet) },
-    [BT_MQTT_P_WILDCARDS_AVAILABLE] = { 0x28, U8, BOOLEAN, CA, 0,
-                                        AT(wildcards_available) },
-    [BT_MQTT_P_SUBIDS_AVAILABLE] = { 0x29, U8, BOOLEAN, CA, 0, AT(subids_available) },
-    [BT_MQTT_P_SHARED_AVAILABLE] = { 0x2a, U8, BOOLEAN, CA, 0, AT(shared_available) },
+                                  AT(reason_string), "reason-string" },
+    [BT_MQTT_P_RECEIVE_MAX] = { 0x21, U16, NOT_ZERO, CN | CA, 0, AT(receive_max),
+                                "receive-maximum" },
+    [BT_MQTT_P_TOPIC_ALIAS_MAX] = { 0x22, U16, ANY, CN | CA, 0, AT(topic_alias_max),
+                                    "topic-alias-maximum" },
+    [BT_MQTT_P_TOPIC_ALIAS] = { 0x23, U16, ALIAS, PU, 0, AT(topic_alias), "topic-alias" },
+    [BT_MQTT_P_MAX_QOS] = { 0x24, U8, BOOLEAN, CA, 0, AT(max_qos), "maximum-qos" },
+    [BT_MQTT_P_RETAIN_AVAILABLE] = { 0x25, U8, BOOLEAN, CA, 0, AT(retain_available),
+                                     "retain-available" },
+    [BT_MQTT_P_USER] = { 0x26, PAIR, ANY, 0xffff, 0xffff, 0, "user-property" },
+    [BT_MQTT_P_MAX_PACKET] = { 0x27, U32, NOT_ZERO, CN | CA, 0, AT(max_packet),
+                               "maximum-packet-size" },
+    [BT_MQTT_P_WILDCARDS_AVAILABLE] = { 0x28, U8, BOOLEAN, CA, 0, AT(wildcards_available),
+                                        "wildcard-subscription-available" },
+    [BT_MQTT_P_SUBIDS_AVAILABLE] = { 0x29, U8, BOOLEAN, CA, 0, AT(subids_available),
+                                     "subscription-identifier-available" },
+    [BT_MQTT_P_SHARED_AVAILABLE] = { 0x2a, U8, BOOLEAN, CA, 0, AT(shared_available),
+                                     "shared-subscription-available" },
 };
 _Static_assert(BT_MQTT_P_COUNT <= 32, "present has a bit for each property");
 _Static_assert(sizeof(struct bt_mqtt_props) <= UINT16_MAX, "member fits its offset");
@@ -211,6 +234,47 @@ bool bt_mqtt_user_next(struct bt_slice raw, size_t *pos, struct bt_mqtt_user *ou
     }
     *pos = raw.len;
     return false;
+}
+
+/* A number no larger than its kind on the wire allows. */
+static bool parse_number(const char *text, unsigned kind, uint32_t *out)
+{
+    static const uint32_t most[] = { [U8] = UINT8_MAX,
+                                     [U16] = UINT16_MAX,
+                                     [U32] = UINT32_MAX,
+                                     [VARINT] = BT_MQTT_MAX_REMAINING };
+    uint64_t n = 0;
+
+    if (*text == '\0' || strlen(text) > 10)
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        n = n * 10 + (uint64_t)(*text - '0');
+    }
+    *out = (uint32_t)n;
+    return n <= most[kind];
+}
+
+int bt_mqtt_prop_set_text(struct bt_mqtt_props *props, unsigned where, const char *name,
+                          const char *value)
+{
+    struct item item = { .a = { (const uint8_t *)value, strlen(value) } };
+    const struct row *row;
+
+    while (item.prop < BT_MQTT_P_COUNT && strcmp(rows[item.prop].name, name) != 0)
+        item.prop++;
+    if (item.prop == BT_MQTT_P_COUNT || item.prop == BT_MQTT_P_USER)
+        return BT_EINVAL;
+    row = &rows[item.prop];
+    if ((row->packets & BT_MQTT_IN(where)) == 0)
+        return BT_EINVAL;
+    if (row->kind <= VARINT && !parse_number(value, row->kind, &item.number))
+        return BT_EINVAL;
+    if (check_value(row, &item) != 0)
+        return BT_EINVAL;
+    store(props, &item);
+    return 0;
 }
 
 static uint64_t size_one(const struct bt_mqtt_props *props, unsigned prop)
