@@ -91,7 +91,7 @@ struct hub_session {
     uint32_t n_unacked, n_filters;
     uint16_t n_inflight, window, next_pid;
     uint16_t id_len;
-    bool persistent, on_disk, reading, stored;
+    bool persistent, on_disk, reading, read_stale, stored;
     char id[];
 };
 

@@ -20,10 +20,11 @@ struct hub_store;
 struct hub_ticket {
     struct bt_msg msg;
     struct bt_mbox *to;
+    void (*on_refused)(struct hub_ticket *t); /* `to` is closed: free it here; may be NULL */
     _Atomic uint32_t pending;
     _Atomic bool failed;
 };
-/* Any thread: one less to wait for; posts the ticket at zero (or gives it to on_refused when the mailbox is closed: free it there). */
+/* Any thread: one less to wait for; posts the ticket at zero, or gives it to on_refused. */
 void hub_ticket_done(struct hub_ticket *t, bool ok);
 
 /* A queue entry known to its session (home worker) and to the store: two references. */
@@ -68,6 +69,11 @@ struct hub_op {
     struct hub_ticket *ticket; /* or NULL */
     struct bt_mbox *reply;     /* READ */
     uint32_t reply_kind;       /* READ: msg.kind of the answer */
+    struct bt_msg link;        /* store: the first of a batch carries all of it */
+    struct hub_op **batch_end; /* store: on the first, the end of the chain */
+    uint32_t batch_n;          /* store: on the first, the length */
+    bool moved;                /* store: this operation made its entry STORED */
+    struct hub_store_rows *rows; /* store: READ's answer until it is posted */
 };
 struct hub_op *hub_op_new(enum hub_op_kind kind, uint64_t sid) BT_MUST_CHECK;
 void hub_op_free(struct hub_op *op); /* with everything it owns, tickets excepted */
@@ -79,6 +85,8 @@ struct hub_batch {
 };
 void hub_batch_init(struct hub_batch *b);
 void hub_batch_add(struct hub_batch *b, struct hub_op *op);
+/* Free the operations; their tickets are told they failed. */
+void hub_batch_discard(struct hub_batch *b);
 /* Any thread: passes all operations to the store and empties the batch. */
 void hub_store_submit(struct hub_store *s, struct hub_batch *b);
 
@@ -91,6 +99,10 @@ struct hub_store_rows {
     bool more;               /* rows remain after the last one */
     bool failed;
 };
+/* An answer cut at this many payload bytes has `more` set; the first entry always fits. */
+#define HUB_STORE_READ_BYTES ((size_t)1024 * 1024)
+/* With the entries it still holds. NULL is fine. */
+void hub_store_rows_free(struct hub_store_rows *rows);
 
 /* What was on disk, told once at start, on the caller's thread, before the store thread runs. Strings are borrowed. */
 struct hub_store_visitor {

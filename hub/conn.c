@@ -1,0 +1,310 @@
+/* Connections: reading, framing, closing.
+ *
+ * Happy path: one recv into the worker's scratch buffer, every whole packet in it is handled in
+ * place, the rest is kept in c->in. A packet larger than the scratch buffer is gathered in c->in.
+ * Failure modes: a wrong length, a packet over the limit, a silent or a gone peer close this
+ * connection only; closing is marked at once and the memory is freed at the end of the turn. */
+#include "hub/conn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "hub/worker.h"
+
+static struct hub *hub_of(const struct hub_conn *c)
+{
+    return c->worker->hub;
+}
+
+static void on_io(struct bt_io *io, unsigned events);
+
+void hub_conn_accept(struct hub_worker *w, int fd, bool local)
+{
+    struct hub_conn *c = w->stopping ? NULL : bt_calloc(1, sizeof(*c));
+
+    if (c == NULL) {
+        (void)close(fd);
+        atomic_fetch_sub(&w->hub->n_conns, 1);
+        return;
+    }
+    c->link.ops = &hub_conn_link_ops;
+    c->msg.kind = HUB_W_ADOPT;
+    c->worker = w;
+    c->local = local;
+    c->in.max = w->hub->conf->max_packet;
+    bt_list_init(&c->dirty);
+    bt_list_push_back(&w->conns, &c->all);
+    c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
+    bt_io_init(&c->io, fd, on_io);
+    bt_io_start(w->loop, &c->io, BT_READ);
+    bt_metric_add(&hub_m_conns, 1);
+    hub_worker_need_tick(w);
+}
+
+void hub_conn_touch(struct hub_conn *c)
+{
+    if (!bt_list_linked(&c->dirty) && !c->blocked && !c->closed)
+        bt_list_push_back(&c->worker->dirty, &c->dirty);
+}
+
+void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
+{
+    if (!c->closed && hub_outq_bytes(&c->out, b->data, b->len) != 0)
+        hub_conn_close(c, BT_MQTT_UNSPECIFIED, true);
+    hub_conn_touch(c);
+    b->len = 0;
+}
+
+/* ---- Input ---- */
+
+/* Handle the whole packets at p. Returns how many bytes were used; stops when closed, paused or moved. */
+static size_t feed(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    const struct hub_worker *w = c->worker;
+    size_t used = 0;
+
+    while (used < n && !c->closed && !c->paused) {
+        size_t len = 0;
+        int r = bt_mqtt_frame(p + used, n - used, &len);
+
+        if (r == BT_MQTT_MORE)
+            break;
+        if (r == 0 && len > hub_of(c)->conf->max_packet)
+            r = BT_MQTT_TOO_LARGE;
+        if (r == 0 && len > n - used)
+            break;
+        if (r == 0 && c->version == 0)
+            r = hub_connect(c, p + used, len,
+                            (struct bt_slice){ p + used + len, n - used - len });
+        else if (r == 0)
+            r = hub_packet(c, p + used, len);
+        if (r == HUB_CONN_MOVED || c->worker != w)
+            return n;
+        if (r != 0)
+            hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
+        used += len;
+    }
+    return used;
+}
+
+static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    if (n > 0 && bt_buf_append(&c->in, p, n) != 0)
+        hub_conn_close(c, BT_MQTT_TOO_LARGE, true);
+}
+
+/* Handle what is gathered in c->in (a moved connection, a large packet, after a pause). */
+static void feed_kept(struct hub_conn *c)
+{
+    const struct hub_worker *w = c->worker;
+    struct bt_buf in = c->in;
+    size_t used;
+
+    c->in = (struct bt_buf){ .max = in.max };
+    used = feed(c, in.data, in.len);
+    if (c->worker == w && !c->closed)
+        keep(c, in.data + used, in.len - used);
+    bt_buf_deinit(&in);
+}
+
+static ssize_t receive(struct hub_conn *c, uint8_t *to, size_t room)
+{
+    ssize_t n = recv(bt_io_fd(&c->io), to, room, 0);
+
+    if (n > 0) {
+        c->worker->counts.bytes_in += (uint64_t)n;
+        if (c->keepalive_ms != 0)
+            c->deadline_ms = bt_loop_ms(c->worker->loop) + c->keepalive_ms;
+        return n;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return 0;
+    hub_conn_close(c, BT_MQTT_SUCCESS, true);
+    return -1;
+}
+
+/* A packet that does not fit the scratch buffer. */
+static void read_large(struct hub_conn *c)
+{
+    size_t room = BT_MIN((size_t)HUB_SCRATCH, c->in.max + 5 - c->in.len);
+    ssize_t n;
+
+    c->in.max = hub_of(c)->conf->max_packet + HUB_SCRATCH;
+    if (bt_buf_reserve(&c->in, room) != 0) {
+        hub_conn_close(c, BT_MQTT_QUOTA, true);
+        return;
+    }
+    n = receive(c, c->in.data + c->in.len, room);
+    if (n > 0) {
+        size_t len = 0;
+
+        c->in.len += (size_t)n;
+        if (bt_mqtt_frame(c->in.data, c->in.len, &len) != 0 || len <= c->in.len)
+            feed_kept(c);
+    }
+}
+
+static void read_some(struct hub_conn *c)
+{
+    struct hub_worker *w = c->worker;
+    size_t kept = c->in.len, used;
+    ssize_t n;
+
+    if (kept > HUB_SCRATCH / 2) {
+        read_large(c);
+        return;
+    }
+    n = receive(c, w->scratch + kept, HUB_SCRATCH - kept);
+    if (n <= 0)
+        return;
+    if (kept > 0)
+        memcpy(w->scratch, c->in.data, kept);
+    bt_buf_deinit(&c->in);
+    c->in = (struct bt_buf){ .max = w->hub->conf->max_packet + HUB_SCRATCH };
+    used = feed(c, w->scratch, kept + (size_t)n);
+    if (c->worker == w && !c->closed)
+        keep(c, w->scratch + used, kept + (size_t)n - used);
+}
+
+static void on_io(struct bt_io *io, unsigned events)
+{
+    struct hub_conn *c = bt_container_of(io, struct hub_conn, io);
+
+    if ((events & BT_WRITE) != 0 && !c->closed) {
+        c->blocked = false;
+        hub_conn_flush(c);
+    }
+    if ((events & BT_READ) != 0 && !c->closed && !c->paused)
+        read_some(c);
+}
+
+static void watch(struct hub_conn *c)
+{
+    bt_io_set(c->worker->loop, &c->io,
+              (c->paused ? 0 : BT_READ) | (c->blocked ? BT_WRITE : 0));
+}
+
+void hub_conn_pause(struct hub_conn *c)
+{
+    c->paused = true;
+    watch(c);
+}
+
+void hub_conn_unpause(struct hub_conn *c)
+{
+    if (!c->paused || c->closed)
+        return;
+    c->paused = false;
+    watch(c);
+    if (c->in.len > 0)
+        feed_kept(c);
+}
+
+/* ---- Moving ---- */
+
+void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice rest)
+{
+    struct hub_worker *w = c->worker;
+    struct bt_buf in = { .max = c->in.max + HUB_SCRATCH };
+
+    if (bt_buf_append(&in, rest.ptr, rest.len) != 0) {
+        hub_conn_close(c, BT_MQTT_UNSPECIFIED, false);
+        return;
+    }
+    bt_buf_deinit(&c->in);
+    c->in = in;
+    bt_io_stop(w->loop, &c->io);
+    bt_list_remove(&c->all);
+    c->worker = home;
+    if (bt_mbox_post(home->mbox, &c->msg) != 0) {
+        (void)close(bt_io_fd(&c->io));
+        bt_buf_deinit(&c->in);
+        bt_free(c);
+    }
+}
+
+void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c)
+{
+    bt_list_push_back(&w->conns, &c->all);
+    bt_io_start(w->loop, &c->io, BT_READ);
+    hub_worker_need_tick(w);
+    if (w->stopping)
+        hub_conn_close(c, BT_MQTT_SHUTTING_DOWN, false);
+    else
+        feed_kept(c);
+}
+
+/* ---- Output and end ---- */
+
+void hub_conn_flush(struct hub_conn *c)
+{
+    size_t before = c->out.bytes;
+    int r = hub_outq_flush(&c->out, bt_io_fd(&c->io));
+
+    c->worker->counts.bytes_out += before - c->out.bytes;
+    bt_list_remove(&c->dirty);
+    if (c->closed)
+        return;
+    if (r < 0 || c->doomed) {
+        hub_conn_close(c, BT_MQTT_SUCCESS, true);
+        return;
+    }
+    c->blocked = r == HUB_OUTQ_AGAIN;
+    watch(c);
+    if (c->full && c->out.bytes <= hub_of(c)->conf->max_queued_bytes / 2) {
+        c->full = false;
+        if (c->link.session != NULL)
+            hub_session_pump(c->link.session);
+    }
+}
+
+void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
+{
+    struct bt_buf b = { 0 };
+
+    if (c->closed)
+        return;
+    if (c->version == BT_MQTT_50 && reason >= 0x80 &&
+        bt_mqtt_encode_simple(&b, c->version, BT_MQTT_DISCONNECT, reason, NULL) == 0)
+        hub_conn_send(c, &b);
+    bt_buf_deinit(&b);
+    if (reason >= 0x80)
+        bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub", "client=%s reason=\"%s\"",
+               c->link.session != NULL ? c->link.session->id : "", bt_mqtt_reason_text(reason));
+    c->closed = true;
+    if (c->link.session != NULL)
+        hub_session_detach(c->link.session, will);
+    bt_list_remove(&c->dirty);
+    bt_list_remove(&c->all);
+    bt_list_push_back(&c->worker->graveyard, &c->all);
+}
+
+void hub_conn_free(struct hub_conn *c)
+{
+    bt_list_remove(&c->all);
+    bt_list_remove(&c->dirty);
+    if (c->out.bytes > 0)
+        (void)hub_outq_flush(&c->out, bt_io_fd(&c->io));
+    bt_io_stop(c->worker->loop, &c->io);
+    (void)close(bt_io_fd(&c->io));
+    hub_outq_deinit(&c->out);
+    bt_buf_deinit(&c->in);
+    bt_metric_add(&hub_m_conns, -1);
+    atomic_fetch_sub(&hub_of(c)->n_conns, 1);
+    bt_free(c);
+}
+
+bool hub_conn_check_time(struct hub_conn *c, uint64_t now_ms)
+{
+    if (c->deadline_ms == 0)
+        return false;
+    if (now_ms < c->deadline_ms || c->paused)
+        return true;
+    hub_conn_close(c, BT_MQTT_KEEPALIVE_TIMEOUT, true);
+    return true;
+}

@@ -1,0 +1,73 @@
+/* A network connection: descriptor, framing, output. It starts on the worker that accepted it and moves
+ * once, with its first packet, to the worker where its session lives. Its worker's thread only. */
+#ifndef HUB_CONN_H
+#define HUB_CONN_H
+
+#include "core/buf.h"
+#include "core/list.h"
+#include "core/loop.h"
+#include "core/mbox.h"
+#include "core/mqtt.h"
+#include "hub/outq.h"
+#include "hub/session.h"
+
+struct hub_worker;
+
+struct hub_conn {
+    struct hub_link link;
+    struct bt_msg msg;       /* travelling to its home worker */
+    struct hub_worker *worker;
+    struct bt_io io;
+    struct bt_list all;      /* worker's conns, or its graveyard */
+    struct bt_list dirty;    /* in the worker's dirty list while output waits for the turn's end */
+    struct bt_buf in;        /* an incomplete packet */
+    struct hub_outq out;
+    uint64_t deadline_ms;    /* loop time by which something must arrive, 0 = none */
+    uint32_t keepalive_ms;   /* 1.5 times the client's value */
+    uint32_t max_out_packet; /* version 5 maximum packet size of the client */
+    uint8_t version;         /* 0 before CONNECT */
+    bool closed, paused, local, blocked, full, doomed;
+};
+
+/* Take a fresh descriptor. local: Unix socket or loopback. */
+void hub_conn_accept(struct hub_worker *w, int fd, bool local);
+/* Arrived from another worker with its CONNECT packet in c->in. */
+void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c);
+/* Pass the connection, with these unread bytes, to its home. */
+void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice rest);
+/* Close at the end of the turn; sends DISCONNECT with the reason to a version 5 client when it is an
+ * error. will: the session publishes its will. Idempotent. */
+void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will);
+/* Write what waits; called at the end of a turn and when the socket is writable. */
+void hub_conn_flush(struct hub_conn *c);
+void hub_conn_free(struct hub_conn *c);
+/* Close when silent for too long. Returns whether the tick is still needed. */
+bool hub_conn_check_time(struct hub_conn *c, uint64_t now_ms);
+/* Output was added: flush at the end of the turn. */
+void hub_conn_touch(struct hub_conn *c);
+/* Append the bytes of b (an encoded packet) to the output and empty b. */
+void hub_conn_send(struct hub_conn *c, struct bt_buf *b);
+/* Stop and start reading (a publisher with too much waiting for its commit). */
+void hub_conn_pause(struct hub_conn *c);
+void hub_conn_unpause(struct hub_conn *c);
+
+extern const struct hub_link_ops hub_conn_link_ops;
+
+/* hub/packet.c: handle one whole packet. 0, or the reason to close with. */
+int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n);
+/* hub/connect.c: the first packet. rest: what follows it. Returns as hub_packet; the connection may have moved away
+ * (c->worker differs), then it must not be touched any more. */
+#define HUB_CONN_MOVED (-100)
+int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice rest);
+
+/* An answer that must wait for a commit: SUBACK, UNSUBACK. */
+struct hub_answer {
+    struct hub_ticket ticket;
+    struct hub_addr *addr;
+    uint64_t link_serial;
+    struct bt_buf bytes;   /* the packet */
+    struct bt_buf filters; /* filters to replay retained messages for: struct hub_replay + text */
+};
+void hub_answer_done(struct hub_answer *a);
+
+#endif

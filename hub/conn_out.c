@@ -1,0 +1,206 @@
+/* Connections as a session's link: deliveries and acknowledgements encoded into the output chain.
+ * A PUBLISH is written once, in place: header and small payloads are copied, large payloads referenced. */
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "hub/conn.h"
+#include "hub/worker.h"
+
+#define SUBID_MAX_LEN 5u
+#define EXPIRY_LEN 5u
+#define PROP_MESSAGE_EXPIRY 0x02
+#define PROP_SUBSCRIPTION_ID 0x0b
+
+static struct hub_conn *conn_of(struct hub_link *l)
+{
+    return bt_container_of(l, struct hub_conn, link);
+}
+
+/* Called from inside the session, so the end is left to the end of the turn. */
+static void doom(struct hub_conn *c)
+{
+    c->doomed = true;
+    c->blocked = false;
+    hub_conn_touch(c);
+}
+
+static bool ready(struct hub_link *l)
+{
+    struct hub_conn *c = conn_of(l);
+
+    if (c->closed)
+        return false;
+    c->full = c->out.bytes >= c->worker->hub->conf->max_queued_bytes;
+    return !c->full;
+}
+
+/* Properties the hub adds to a version 5 PUBLISH: remaining expiry, subscription identifiers. */
+static size_t own_props(const struct hub_out *o, uint8_t *to)
+{
+    const struct hub_msg *m = o->pub->msg;
+    size_t n = 0;
+
+    if (m != NULL && m->expires_ms != 0) {
+        int64_t left = BT_MAX((m->expires_ms - bt_clock_wall_ms() + 999) / 1000, 0);
+
+        to[n++] = PROP_MESSAGE_EXPIRY;
+        for (int shift = 24; shift >= 0; shift -= 8)
+            to[n++] = (uint8_t)(left >> shift);
+    } else if (m == NULL && o->pub->expiry_s != 0) {
+        to[n++] = PROP_MESSAGE_EXPIRY;
+        for (int shift = 24; shift >= 0; shift -= 8)
+            to[n++] = (uint8_t)(o->pub->expiry_s >> shift);
+    }
+    for (uint8_t i = 0; i < o->n_subids; i++) {
+        to[n++] = PROP_SUBSCRIPTION_ID;
+        n += bt_mqtt_varint(to + n, o->subids[i]);
+    }
+    return n;
+}
+
+static uint8_t *put(uint8_t *at, const void *p, size_t n)
+{
+    memcpy(at, p, n);
+    return at + n;
+}
+
+static uint8_t *put_u16(uint8_t *at, size_t v)
+{
+    at[0] = (uint8_t)(v >> 8);
+    at[1] = (uint8_t)v;
+    return at + 2;
+}
+
+/* What stands before the payload. */
+struct head {
+    uint8_t own[EXPIRY_LEN + SUBID_MAX_LEN * HUB_MAX_TARGET_SUBIDS];
+    uint8_t props_len[4], remaining[4];
+    size_t n_own, n_props_len, n_remaining, total;
+};
+
+static bool measure(struct hub_conn *c, const struct hub_out *o, struct head *h)
+{
+    const struct hub_pub *p = o->pub;
+    size_t rest = 2 + p->topic.len + (o->qos > 0 ? 2 : 0);
+
+    if (c->version == BT_MQTT_50) {
+        h->n_own = own_props(o, h->own);
+        h->n_props_len = bt_mqtt_varint(h->props_len, (uint32_t)(h->n_own + p->props.len));
+        rest += h->n_props_len + h->n_own + p->props.len;
+    }
+    if (rest + p->payload.len > BT_MQTT_MAX_REMAINING)
+        return false;
+    h->n_remaining = bt_mqtt_varint(h->remaining, (uint32_t)(rest + p->payload.len));
+    h->total = 1 + h->n_remaining + rest;
+    return c->max_out_packet == 0 || h->total + p->payload.len <= c->max_out_packet;
+}
+
+static int write_publish(struct hub_conn *c, const struct hub_out *o, const struct head *h)
+{
+    const struct hub_pub *p = o->pub;
+    bool copy = p->payload.len < HUB_OUTQ_REF_MIN;
+    uint8_t *at = hub_outq_room(&c->out, h->total + (copy ? p->payload.len : 0));
+    struct hub_msg *msg;
+    int r;
+
+    if (at == NULL)
+        return BT_ENOMEM;
+    *at++ = (uint8_t)(BT_MQTT_PUBLISH << 4 | (o->dup ? 8 : 0) | o->qos << 1 | (o->retain ? 1 : 0));
+    at = put(at, h->remaining, h->n_remaining);
+    at = put(put_u16(at, p->topic.len), p->topic.ptr, p->topic.len);
+    if (o->qos > 0)
+        at = put_u16(at, o->pid);
+    if (c->version == BT_MQTT_50) {
+        at = put(put(at, h->props_len, h->n_props_len), h->own, h->n_own);
+        if (p->props.len > 0)
+            at = put(at, p->props.ptr, p->props.len);
+    }
+    if (copy) {
+        if (p->payload.len > 0)
+            (void)put(at, p->payload.ptr, p->payload.len);
+        return 0;
+    }
+    msg = hub_pub_msg(o->pub);
+    if (msg == NULL)
+        return BT_ENOMEM;
+    r = hub_outq_payload(&c->out, msg);
+    hub_msg_unref(msg);
+    return r;
+}
+
+static void publish(struct hub_link *l, const struct hub_out *o)
+{
+    struct hub_conn *c = conn_of(l);
+    struct head h = { .n_own = 0 };
+
+    if (c->closed)
+        return;
+    if (o->qos == 0 && c->out.bytes >= c->worker->hub->conf->max_queued_bytes) {
+        c->worker->counts.dropped++;
+        return;
+    }
+    if (!measure(c, o, &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
+        c->worker->counts.dropped++;
+        if (o->qos > 0)
+            hub_session_ack(l->session, o->pid);
+        return;
+    }
+    if (write_publish(c, o, &h) != 0) {
+        doom(c);
+        return;
+    }
+    c->worker->counts.sent++;
+    hub_conn_touch(c);
+}
+
+static void acked(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason)
+{
+    struct hub_conn *c = conn_of(l);
+    bool with_reason = c->version == BT_MQTT_50 && reason != 0;
+    uint8_t *at;
+
+    (void)token;
+    if (c->closed || (c->version != BT_MQTT_50 && reason >= 0x80))
+        return; /* 3.1.1 has no negative PUBACK: the client keeps the message */
+    at = hub_outq_room(&c->out, with_reason ? 5 : 4);
+    if (at == NULL) {
+        doom(c);
+        return;
+    }
+    at[0] = BT_MQTT_PUBACK << 4;
+    at[1] = with_reason ? 3 : 2;
+    (void)put_u16(at + 2, pid);
+    if (with_reason)
+        at[4] = reason;
+    hub_conn_touch(c);
+}
+
+static void answer(struct hub_link *l, struct bt_slice bytes)
+{
+    struct hub_conn *c = conn_of(l);
+
+    if (!c->closed && hub_outq_bytes(&c->out, bytes.ptr, bytes.len) != 0)
+        doom(c);
+    hub_conn_touch(c);
+}
+
+static void resume(struct hub_link *l)
+{
+    hub_conn_unpause(conn_of(l));
+}
+
+static void close_link(struct hub_link *l, uint8_t reason)
+{
+    hub_conn_close(conn_of(l), reason, true);
+}
+
+const struct hub_link_ops hub_conn_link_ops = {
+    .ready = ready,
+    .publish = publish,
+    .acked = acked,
+    .answer = answer,
+    .resume = resume,
+    .close = close_link,
+};

@@ -1,0 +1,230 @@
+/* CONNECT (MQTT 5.0 §3.1): who is it, which session, and where does it live.
+ *
+ * Happy path: decode, find the home worker of the client id (and move there), log in, take over or
+ * make the session, CONNACK, send again what was in flight.
+ * Failure modes: every refusal is one call of refuse(): a CONNACK with the reason, then close. */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "hub/conn.h"
+#include "hub/props.h"
+#include "hub/worker.h"
+
+#define ASSIGNED_ID_LEN 21 /* "auto-" and 16 hexadecimal digits */
+
+struct login {
+    struct bt_mqtt_packet packet;
+    const struct hub_principal *principal;
+    struct bt_slice id;
+    char assigned[ASSIGNED_ID_LEN + 1];
+};
+
+static int refuse(struct hub_conn *c, uint8_t version, uint8_t reason)
+{
+    struct bt_buf b = { 0 };
+    uint8_t code = version == BT_MQTT_50 ? reason : bt_mqtt_connack_v3(reason);
+
+    bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused", "reason=\"%s\"",
+           bt_mqtt_reason_text(reason));
+    if (bt_mqtt_encode_connack(&b, version, false, code, NULL) == 0)
+        hub_conn_send(c, &b);
+    bt_buf_deinit(&b);
+    hub_conn_close(c, BT_MQTT_SUCCESS, false);
+    return 0;
+}
+
+/* An id for a client that brought none, one whose home is this worker. */
+static int assign_id(struct hub_conn *c, struct login *in)
+{
+    static const char hex[] = "0123456789abcdef";
+    const struct hub *hub = c->worker->hub;
+
+    in->id = (struct bt_slice){ (const uint8_t *)in->assigned, ASSIGNED_ID_LEN };
+    do {
+        uint8_t random[8];
+
+        if (bt_sys_random(random, sizeof(random)) != 0)
+            return bt_origin(BT_EIO, "no random bytes for a client identifier");
+        memcpy(in->assigned, "auto-", 5);
+        for (size_t i = 0; i < sizeof(random); i++) {
+            in->assigned[5 + 2 * i] = hex[random[i] >> 4];
+            in->assigned[6 + 2 * i] = hex[random[i] & 15];
+        }
+    } while (hub_home(hub, hub_id_hash(in->id)) != c->worker);
+    return 0;
+}
+
+static uint8_t check_will(const struct hub *hub, const struct login *in)
+{
+    const struct bt_mqtt_will *will = &in->packet.connect.will;
+
+    if (!will->present)
+        return 0;
+    if (will->qos > 1)
+        return BT_MQTT_NO_QOS;
+    if (!hub_topic_allowed(hub, will->topic))
+        return BT_MQTT_BAD_TOPIC;
+    if (!hub_principal_may_publish(in->principal, will->topic))
+        return BT_MQTT_NOT_AUTHORIZED;
+    return 0;
+}
+
+static uint8_t admit(struct hub_conn *c, struct login *in)
+{
+    const struct bt_mqtt_connect *m = &in->packet.connect;
+    struct hub *hub = c->worker->hub;
+
+    if (in->id.len > HUB_MAX_CLIENT_ID)
+        return BT_MQTT_BAD_CLIENT_ID;
+    if ((in->packet.props.present & (1u << BT_MQTT_P_AUTH_METHOD)) != 0)
+        return BT_MQTT_BAD_AUTH_METHOD;
+    in->principal =
+        hub_auth_login(hub->auth, m->has_username, m->username, m->has_password, m->password);
+    if (in->principal == NULL)
+        return BT_MQTT_BAD_LOGIN;
+    return check_will(hub, in);
+}
+
+static uint32_t session_expiry(const struct hub *hub, const struct login *in)
+{
+    const struct bt_mqtt_props *p = &in->packet.props;
+
+    if (in->packet.connect.version == BT_MQTT_50)
+        return (p->present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0 ? p->session_expiry : 0;
+    if (in->packet.connect.clean)
+        return 0;
+    return hub->conf->session_expiry == 0
+               ? UINT32_MAX
+               : (uint32_t)BT_MIN(hub->conf->session_expiry / 1000, UINT32_MAX - 1);
+}
+
+/* The session for this login: the old one with its other connection closed, or a new one. */
+static struct hub_session *take_session(struct hub_conn *c, const struct login *in, bool *present)
+{
+    struct hub_worker *w = c->worker;
+    struct hub_session *s = hub_worker_find(w, in->id);
+
+    if (s != NULL && s->link != NULL) {
+        s->link->ops->close(s->link, BT_MQTT_TAKEN_OVER);
+        s = hub_worker_find(w, in->id);
+    }
+    if (s != NULL && s->principal != NULL && s->principal != in->principal) {
+        hub_session_end(s); /* another user's queue is not handed over */
+        s = NULL;
+    }
+    if (s != NULL && in->packet.connect.clean) {
+        hub_session_end(s);
+        s = NULL;
+    }
+    *present = s != NULL;
+    if (s == NULL)
+        s = hub_session_new(w, in->id, atomic_fetch_add(&w->hub->next_sid, 1) + 1);
+    return s;
+}
+
+static int take_will(struct hub_session *s, const struct bt_mqtt_will *will)
+{
+    struct bt_buf filtered = { 0 };
+    struct hub_pub pub = {
+        .topic = will->topic,
+        .payload = will->payload,
+        .qos = will->qos,
+        .retain = will->retain,
+        .expiry_s = will->props.message_expiry,
+    };
+
+    if (!will->present)
+        return 0;
+    if (hub_props_forward(&will->props, &filtered, &pub.props) == 0)
+        s->will = hub_msg_new(&pub);
+    bt_buf_deinit(&filtered);
+    return s->will == NULL ? BT_ENOMEM : 0;
+}
+
+static int send_connack(struct hub_conn *c, const struct login *in, bool present)
+{
+    const struct hub_conf *conf = c->worker->hub->conf;
+    struct bt_mqtt_props p = {
+        .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_QOS |
+                   1u << BT_MQTT_P_MAX_PACKET,
+        .receive_max = HUB_MAX_UNACKED,
+        .max_qos = 1,
+        .max_packet = (uint32_t)conf->max_packet,
+    };
+    struct bt_buf b = { 0 };
+    int r;
+
+    if (in->assigned[0] != '\0') {
+        p.present |= 1u << BT_MQTT_P_ASSIGNED_CLIENT_ID;
+        p.assigned_client_id = in->id;
+    }
+    r = bt_mqtt_encode_connack(&b, c->version, present, 0, &p);
+    if (r == 0)
+        hub_conn_send(c, &b);
+    bt_buf_deinit(&b);
+    return r;
+}
+
+static int open_session(struct hub_conn *c, const struct login *in)
+{
+    const struct bt_mqtt_connect *m = &in->packet.connect;
+    const struct bt_mqtt_props *p = &in->packet.props;
+    uint16_t window = (uint16_t)c->worker->hub->conf->max_inflight;
+    bool present = false;
+    struct hub_session *s = take_session(c, in, &present);
+
+    if (s == NULL)
+        return refuse(c, m->version, BT_MQTT_UNAVAILABLE);
+    if ((p->present & (1u << BT_MQTT_P_RECEIVE_MAX)) != 0)
+        window = BT_MIN(window, p->receive_max);
+    if ((p->present & (1u << BT_MQTT_P_MAX_PACKET)) != 0)
+        c->max_out_packet = p->max_packet;
+    c->version = m->version;
+    c->keepalive_ms = m->keepalive * 1500u;
+    c->deadline_ms =
+        c->keepalive_ms == 0 ? 0 : bt_loop_ms(c->worker->loop) + c->keepalive_ms;
+    s->principal = in->principal;
+    s->expiry_s = session_expiry(c->worker->hub, in);
+    s->persistent = s->expiry_s > 0;
+    hub_session_attach(s, &c->link, window);
+    if (s->persistent || s->stored)
+        hub_session_store(s, 0);
+    if (take_will(s, &m->will) != 0 || send_connack(c, in, present) != 0)
+        return BT_MQTT_UNSPECIFIED;
+    bt_log(BT_LOG_DEBUG, "HUB-CONNECT", "client connected",
+           "client=%s version=%u persistent=%d present=%d", s->id, m->version, s->persistent,
+           present);
+    hub_session_resume(s);
+    return 0;
+}
+
+int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice rest)
+{
+    struct login in = { .assigned = "" };
+    struct hub_worker *home;
+    int r;
+    uint8_t reason;
+
+    if (p[0] >> 4 != BT_MQTT_CONNECT)
+        return BT_MQTT_PROTOCOL_ERROR;
+    r = bt_mqtt_decode(p, n, 0, &in.packet);
+    if (r == BT_MQTT_BAD_VERSION || r == BT_MQTT_BAD_CLIENT_ID)
+        return refuse(c, BT_MQTT_311, (uint8_t)r);
+    if (r != 0)
+        return r;
+    in.id = in.packet.connect.client_id;
+    if (in.id.len == 0 && assign_id(c, &in) != 0)
+        return refuse(c, in.packet.connect.version, BT_MQTT_UNAVAILABLE);
+    home = hub_home(c->worker->hub, hub_id_hash(in.id));
+    if (home != c->worker) {
+        hub_conn_move(c, home, (struct bt_slice){ p, (size_t)(rest.ptr - p) + rest.len });
+        return HUB_CONN_MOVED;
+    }
+    reason = admit(c, &in);
+    if (reason != 0)
+        return refuse(c, in.packet.connect.version, reason);
+    return open_session(c, &in);
+}

@@ -1,0 +1,228 @@
+/* The hub as a module: built on the main thread in the order of its parts, torn down in reverse.
+ *
+ * Start: access rules, index, retained tree, store (which tells what was on disk), workers,
+ * listeners; then the store's thread and the workers' threads.
+ * Stop: every worker closes its connections and counts down; free() joins the workers, lets the
+ * store commit the rest, and releases all.
+ * Failure modes: anything that fails during create is undone by free(), which takes a half-built hub. */
+#include "hub/hub.h"
+
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "hub/hub_internal.h"
+#include "hub/listener.h"
+#include "hub/worker.h"
+
+#define MAX_AUTO_WORKERS 4u
+#define PUBLISH_HEAD_MAX 32u /* fixed header, packet identifier, properties the hub adds */
+
+struct bt_metric hub_m_received =
+    BT_METRIC("baetyl_hub_messages_received_total", BT_COUNTER, "PUBLISH packets accepted.");
+struct bt_metric hub_m_sent =
+    BT_METRIC("baetyl_hub_messages_sent_total", BT_COUNTER, "PUBLISH packets sent.");
+struct bt_metric hub_m_dropped =
+    BT_METRIC("baetyl_hub_messages_dropped_total", BT_COUNTER, "Deliveries dropped.");
+struct bt_metric hub_m_conns =
+    BT_METRIC("baetyl_hub_connections", BT_GAUGE, "Network connections open now.");
+struct bt_metric hub_m_bytes_in =
+    BT_METRIC("baetyl_hub_bytes_received_total", BT_COUNTER, "Bytes read from clients.");
+struct bt_metric hub_m_bytes_out =
+    BT_METRIC("baetyl_hub_bytes_sent_total", BT_COUNTER, "Bytes written to clients.");
+
+struct hub_worker *hub_home(const struct hub *hub, uint32_t id_hash)
+{
+    return hub->workers[id_hash % hub->n_workers];
+}
+
+size_t hub_max_payload(const struct hub *hub, size_t topic_len)
+{
+    size_t head = PUBLISH_HEAD_MAX + topic_len;
+
+    return hub->conf->max_packet > head ? (size_t)hub->conf->max_packet - head : 0;
+}
+
+/* ---- What was on disk ---- */
+
+struct loading {
+    struct hub *hub;
+    struct hub_session *last; /* subscriptions follow their session */
+};
+
+static int load_session(void *arg, uint64_t sid, const char *client_id, const char *principal,
+                        uint32_t expiry_s, int64_t disconnected_ms, uint64_t first_qseq,
+                        uint64_t last_qseq, uint64_t rows)
+{
+    struct loading *l = arg;
+    struct bt_slice id = { (const uint8_t *)client_id, strlen(client_id) };
+    struct hub_session *s = hub_session_new(hub_home(l->hub, hub_id_hash(id)), id, sid);
+
+    if (s == NULL)
+        return BT_ENOMEM;
+    l->last = s;
+    s->principal = hub_auth_find(l->hub->auth, principal);
+    s->persistent = s->stored = true;
+    s->expiry_s = expiry_s;
+    s->qseq = last_qseq;
+    s->on_disk = rows > 0;
+    s->disk_from = first_qseq;
+    if (expiry_s != UINT32_MAX) {
+        int64_t since = disconnected_ms != 0 ? disconnected_ms : bt_clock_wall_ms();
+
+        s->expires_ms = since + (int64_t)expiry_s * 1000;
+    }
+    return 0;
+}
+
+static int load_subscription(void *arg, uint64_t sid, const char *filter, uint32_t options,
+                             uint32_t subid)
+{
+    struct loading *l = arg;
+    struct bt_slice text = { (const uint8_t *)filter, strlen(filter) };
+    struct hub_session *s = l->last;
+
+    for (uint32_t i = 0; (s == NULL || s->sid != sid) && i < l->hub->n_workers; i++)
+        s = hub_worker_find_sid(l->hub->workers[i], sid);
+    return s == NULL ? 0 : hub_session_restore(s, text, (uint8_t)options, subid);
+}
+
+static int load_retained(void *arg, struct hub_msg *msg)
+{
+    struct loading *l = arg;
+    int r = hub_retain_put(l->hub->retain, msg);
+
+    hub_msg_unref(msg);
+    return r;
+}
+
+static int load(struct hub *hub)
+{
+    struct loading l = { .hub = hub };
+    const struct hub_store_visitor v = { .arg = &l,
+                                         .session = load_session,
+                                         .subscription = load_subscription,
+                                         .retained = load_retained };
+    int r = hub_store_load(hub->store, &v);
+
+    atomic_store(&hub->next_sid, hub_store_max_sid(hub->store));
+    return r;
+}
+
+/* ---- Life cycle ---- */
+
+static void hub_free(void *self);
+
+static uint32_t worker_count(const struct hub_conf *conf)
+{
+    unsigned cpus = bt_sys_online_cpus();
+
+    if (conf->workers != 0)
+        return conf->workers;
+    /* Half of the processors: the others are for the store, the functions and the kernel. */
+    return BT_MAX(1, BT_MIN(MAX_AUTO_WORKERS, cpus / 2));
+}
+
+static int build(struct hub *hub)
+{
+    const struct hub_conf *conf = hub->conf;
+    const struct hub_store_opts store = {
+        .dir = conf->storage_dir,
+        .memory = conf->durability == HUB_DURABILITY_MEMORY,
+        .super = hub->super,
+    };
+    int r;
+
+    hub->n_workers = worker_count(conf);
+    r = hub_auth_new(conf, hub_listeners_loopback(conf), &hub->auth);
+    if (r != 0)
+        return r;
+    hub->index = hub_index_new(hub->n_workers);
+    hub->retain = hub_retain_new();
+    if (hub->index == NULL || hub->retain == NULL)
+        return BT_ENOMEM;
+    r = hub_store_open(&store, &hub->store);
+    for (uint32_t i = 0; r == 0 && i < hub->n_workers; i++) {
+        hub->workers[i] = hub_worker_new(hub, i);
+        r = hub->workers[i] == NULL ? BT_ENOMEM : 0;
+    }
+    if (r == 0)
+        r = load(hub);
+    return r == 0 ? hub_listeners_open(hub) : r;
+}
+
+static int hub_create(const struct bt_module_env *env, void **out)
+{
+    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent,
+                                                 &hub_m_dropped,  &hub_m_conns,
+                                                 &hub_m_bytes_in, &hub_m_bytes_out };
+    struct hub *hub = bt_calloc(1, sizeof(*hub));
+    int r;
+
+    if (hub == NULL)
+        return BT_ENOMEM;
+    for (size_t i = 0; i < BT_ARRAY_LEN(metrics); i++)
+        bt_metric_register(metrics[i]);
+    hub->conf = env->conf;
+    hub->super = env->super;
+    r = build(hub);
+    if (r != 0) {
+        hub_free(hub);
+        return r;
+    }
+    *out = hub;
+    return 0;
+}
+
+static int hub_start(void *self)
+{
+    struct hub *hub = self;
+    int r = hub_store_start(hub->store);
+
+    if (r != 0)
+        return r;
+    hub_listeners_start(hub);
+    atomic_store(&hub->n_running, hub->n_workers);
+    for (uint32_t i = 0; i < hub->n_workers && r == 0; i++) {
+        hub_worker_need_tick(hub->workers[i]);
+        r = hub_worker_start(hub->workers[i]);
+    }
+    return r;
+}
+
+static void hub_stop(void *self)
+{
+    struct hub *hub = self;
+
+    for (uint32_t i = 0; i < hub->n_workers; i++)
+        (void)!bt_mbox_post(hub->workers[i]->mbox, &hub->workers[i]->stop_msg);
+}
+
+static void hub_free(void *self)
+{
+    struct hub *hub = self;
+
+    for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
+        if (hub->workers[i] != NULL)
+            hub_worker_join(hub->workers[i]);
+    hub_store_stop(hub->store);
+    for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
+        hub_worker_free(hub->workers[i]);
+    hub_listeners_free(hub);
+    hub_index_free(hub->index);
+    hub_retain_free(hub->retain);
+    hub_auth_free(hub->auth);
+    bt_free(hub);
+}
+
+const struct bt_module_ops hub_module = {
+    .name = "hub",
+    .help = "MQTT broker",
+    .create = hub_create,
+    .start = hub_start,
+    .stop = hub_stop,
+    .free = hub_free,
+};

@@ -1,0 +1,270 @@
+/* Listening sockets. Accepting is done by worker 0 in batches; connections go to the workers in turn
+ * and move once more when their client id is known.
+ *
+ * Failure modes: an address in use names itself and ends the start; out of descriptors stops
+ * accepting for a moment instead of spinning; over max_connections the newcomer is closed, counted. */
+#include "hub/listener.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "hub/listen_url.h"
+#include "hub/worker.h"
+
+#define BACKLOG 1024
+#define ACCEPTS_PER_TURN 64
+#define PAUSE_MS 100u
+#define ADDRESS_TEXT 160
+
+struct hub_listener {
+    struct hub_listener *next;
+    struct hub *hub;
+    struct bt_io io;
+    struct bt_timer pause;
+    struct hub_listen_url url;
+    char text[ADDRESS_TEXT]; /* with the real port */
+    uint32_t turn;
+    int fd;
+    bool open;
+};
+
+static struct bt_metric m_refused =
+    BT_METRIC("baetyl_hub_connections_refused_total", BT_COUNTER,
+              "Connections closed at once because of the connection limit.");
+
+bool hub_listeners_loopback(const struct hub_conf *conf)
+{
+    for (size_t i = 0; i < conf->listen.n; i++) {
+        struct hub_listen_url url;
+
+        if (hub_listen_url_parse(conf->listen.items[i], &url) != 0 || !url.loopback)
+            return false;
+    }
+    return true;
+}
+
+static int bind_tcp(struct hub_listener *l)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo *list = NULL;
+    char port[8];
+    int on = 1, r;
+
+    (void)snprintf(port, sizeof(port), "%u", (unsigned)l->url.port);
+    r = getaddrinfo(l->url.host[0] == '\0' ? NULL : l->url.host, port, &hints, &list);
+    if (r != 0) {
+        errno = r == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
+        return -1;
+    }
+    l->fd = bt_sys_socket(list->ai_family, SOCK_STREAM);
+    r = -1;
+    if (l->fd >= 0) {
+        (void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        r = bind(l->fd, list->ai_addr, list->ai_addrlen);
+    }
+    freeaddrinfo(list);
+    return r;
+}
+
+static int bind_unix(struct hub_listener *l)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+    memcpy(sa.sun_path, l->url.path, strlen(l->url.path) + 1);
+    l->fd = bt_sys_socket(AF_UNIX, SOCK_STREAM);
+    if (l->fd < 0)
+        return -1;
+    /* The work folder is locked, so a file that is there was left by a killed process. */
+    (void)unlink(sa.sun_path);
+    return bind(l->fd, (struct sockaddr *)&sa, sizeof(sa));
+}
+
+static void describe(struct hub_listener *l)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    unsigned port = l->url.port;
+
+    if (l->url.kind == HUB_LISTEN_UNIX) {
+        (void)snprintf(l->text, sizeof(l->text), "unix://%s", l->url.path);
+        return;
+    }
+    if (getsockname(l->fd, (struct sockaddr *)&ss, &len) == 0)
+        port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
+                                              : ((struct sockaddr_in *)&ss)->sin_port);
+    (void)snprintf(l->text, sizeof(l->text),
+                   strchr(l->url.host, ':') != NULL ? "tcp://[%.120s]:%u" : "tcp://%.120s:%u",
+                   l->url.host, port);
+}
+
+static int open_one(struct hub *hub, const char *address)
+{
+    struct hub_listener *l = bt_calloc(1, sizeof(*l));
+    int r;
+
+    if (l == NULL)
+        return BT_ENOMEM;
+    l->hub = hub;
+    l->fd = -1;
+    l->next = hub->listeners;
+    hub->listeners = l;
+    if (hub_listen_url_parse(address, &l->url) != 0)
+        return BT_ECONF;
+    r = l->url.kind == HUB_LISTEN_UNIX ? bind_unix(l) : bind_tcp(l);
+    if (r == 0)
+        r = listen(l->fd, BACKLOG);
+    if (r != 0) {
+        bt_log(BT_LOG_ERROR, "HUB-LISTEN", "cannot listen on this address",
+               "address=%s error=\"%s\"", address, strerror(errno));
+        return BT_EIO;
+    }
+    l->open = true;
+    describe(l);
+    bt_log(BT_LOG_INFO, "HUB-LISTEN", "listening", "address=%s", l->text);
+    return 0;
+}
+
+static int write_ports(const struct hub *hub)
+{
+    char temp[4096];
+    FILE *f;
+    int n = snprintf(temp, sizeof(temp), "%s.new", hub->conf->ports_file);
+
+    if (n < 0 || (size_t)n >= sizeof(temp))
+        return BT_EINVAL;
+    f = fopen(temp, "we");
+    if (f == NULL)
+        return bt_origin(BT_EIO, "cannot write the ports file");
+    for (const struct hub_listener *l = hub->listeners; l != NULL; l = l->next)
+        (void)fprintf(f, "%s\n", l->text);
+    if (fclose(f) != 0 || rename(temp, hub->conf->ports_file) != 0)
+        return bt_origin(BT_EIO, "cannot write the ports file");
+    return 0;
+}
+
+int hub_listeners_open(struct hub *hub)
+{
+    const struct bt_conf_strings *listen_on = &hub->conf->listen;
+
+    bt_metric_register(&m_refused);
+    for (size_t i = listen_on->n; i > 0; i--) { /* the list is built from its end */
+        int r = open_one(hub, listen_on->items[i - 1]);
+
+        if (r != 0)
+            return r;
+    }
+    return hub->conf->ports_file == NULL ? 0 : write_ports(hub);
+}
+
+static void pass_on(struct hub_listener *l, int fd)
+{
+    struct hub *hub = l->hub;
+    struct hub_worker *to = hub->workers[l->turn++ % hub->n_workers];
+    struct hub_accepted *a;
+    int on = 1;
+
+    if (atomic_fetch_add(&hub->n_conns, 1) >= hub->conf->max_connections) {
+        atomic_fetch_sub(&hub->n_conns, 1);
+        bt_metric_add(&m_refused, 1);
+        bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused", "limit=%u",
+               hub->conf->max_connections);
+        (void)close(fd);
+        return;
+    }
+    if (l->url.kind == HUB_LISTEN_TCP)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (to == hub->workers[0]) {
+        hub_conn_accept(to, fd, l->url.loopback);
+        return;
+    }
+    a = bt_calloc(1, sizeof(*a));
+    if (a != NULL) {
+        a->msg.kind = HUB_W_ACCEPT;
+        a->fd = fd;
+        a->local = l->url.loopback;
+    }
+    if (a == NULL || bt_mbox_post(to->mbox, &a->msg) != 0) {
+        bt_free(a);
+        (void)close(fd);
+        atomic_fetch_sub(&hub->n_conns, 1);
+    }
+}
+
+static void on_pause_over(struct bt_timer *t)
+{
+    struct hub_listener *l = bt_container_of(t, struct hub_listener, pause);
+
+    bt_io_set(l->hub->workers[0]->loop, &l->io, BT_READ);
+}
+
+static void on_acceptable(struct bt_io *io, unsigned events)
+{
+    struct hub_listener *l = bt_container_of(io, struct hub_listener, io);
+    struct bt_loop *loop = l->hub->workers[0]->loop;
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = bt_sys_accept(l->fd, NULL, NULL);
+
+        if (fd >= 0) {
+            pass_on(l, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            bt_log(BT_LOG_ERROR, "HUB-ACCEPT", "cannot accept a connection", "error=\"%s\"",
+                   strerror(errno));
+            bt_io_set(loop, &l->io, 0);
+            bt_timer_start(loop, &l->pause, PAUSE_MS, 0);
+        }
+        if (errno != ECONNABORTED && errno != EINTR)
+            return;
+    }
+}
+
+void hub_listeners_start(struct hub *hub)
+{
+    for (struct hub_listener *l = hub->listeners; l != NULL; l = l->next) {
+        bt_timer_init(&l->pause, on_pause_over);
+        bt_io_init(&l->io, l->fd, on_acceptable);
+        bt_io_start(hub->workers[0]->loop, &l->io, BT_READ);
+    }
+}
+
+void hub_listeners_close(struct hub *hub)
+{
+    for (struct hub_listener *l = hub->listeners; l != NULL; l = l->next) {
+        if (!l->open)
+            continue;
+        l->open = false;
+        bt_io_stop(hub->workers[0]->loop, &l->io);
+        bt_timer_stop(hub->workers[0]->loop, &l->pause);
+        if (l->url.kind == HUB_LISTEN_UNIX)
+            (void)unlink(l->url.path);
+        (void)close(l->fd);
+        l->fd = -1;
+    }
+}
+
+void hub_listeners_free(struct hub *hub)
+{
+    while (hub->listeners != NULL) {
+        struct hub_listener *l = hub->listeners;
+
+        hub->listeners = l->next;
+        if (l->fd >= 0)
+            (void)close(l->fd);
+        bt_free(l);
+    }
+}

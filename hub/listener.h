@@ -1,0 +1,18 @@
+/* Listening sockets: TCP and Unix. Opened on the main thread before start, served by worker 0, which hands
+ * fresh connections to the workers in turn. */
+#ifndef HUB_LISTENER_H
+#define HUB_LISTENER_H
+
+#include "hub/hub_internal.h"
+
+/* Open every address of the configuration. BT_EIO names the address that failed; those opened stay for hub_listeners_free. */
+int hub_listeners_open(struct hub *hub) BT_MUST_CHECK;
+/* Worker 0: accept from now on. */
+void hub_listeners_start(struct hub *hub);
+/* Worker 0: no more connections; removes Unix socket files. Idempotent. */
+void hub_listeners_close(struct hub *hub);
+void hub_listeners_free(struct hub *hub);
+/* Whether all addresses are loopback or Unix sockets. */
+bool hub_listeners_loopback(const struct hub_conf *conf);
+
+#endif

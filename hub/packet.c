@@ -1,0 +1,125 @@
+/* Packets after CONNECT, one small function a type, found in a table. Each returns 0 or the reason
+ * to close the connection with (MQTT 5.0 §4.13). */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "hub/conn.h"
+#include "hub/props.h"
+#include "hub/worker.h"
+
+static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publish *m)
+{
+    if (!hub_topic_allowed(c->worker->hub, m->topic))
+        return m->topic.len > 0 && m->topic.ptr[0] == '$' ? BT_MQTT_NOT_AUTHORIZED
+                                                          : BT_MQTT_BAD_TOPIC;
+    if (!hub_principal_may_publish(c->link.session->principal, m->topic))
+        return BT_MQTT_NOT_AUTHORIZED;
+    return 0;
+}
+
+static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct hub_session *s = c->link.session;
+    struct bt_mqtt_publish m;
+    struct bt_mqtt_props props;
+    struct bt_buf filtered = { 0 };
+    struct hub_pub pub = { 0 };
+    uint8_t refused;
+    int r = bt_mqtt_decode_publish(p, n, c->version, &m, &props);
+
+    if (r != 0)
+        return r;
+    if (m.qos > 1)
+        return BT_MQTT_NO_QOS;
+    if (m.topic.len == 0)
+        return BT_MQTT_BAD_ALIAS; /* the hub grants no aliases */
+    if (m.qos == 1 && s->n_unacked >= HUB_MAX_UNACKED && c->version == BT_MQTT_50)
+        return BT_MQTT_RECEIVE_MAX;
+    refused = check_publish(c, &m);
+    if (refused != 0 && c->version != BT_MQTT_50)
+        return refused;
+    c->worker->counts.received++;
+    pub.topic = m.topic;
+    pub.payload = m.payload;
+    pub.qos = m.qos;
+    pub.retain = m.retain;
+    pub.origin = s->addr;
+    if (c->version == BT_MQTT_50) {
+        if ((props.present & (1u << BT_MQTT_P_MESSAGE_EXPIRY)) != 0)
+            pub.expiry_s = props.message_expiry;
+        if (hub_props_forward(&props, &filtered, &pub.props) != 0)
+            refused = BT_MQTT_QUOTA;
+    }
+    hub_session_publish(s, &pub, m.pid, 0, refused);
+    hub_pub_deinit(&pub);
+    bt_buf_deinit(&filtered);
+    if (s == c->link.session && s->n_unacked >= HUB_MAX_UNACKED)
+        hub_conn_pause(c);
+    return 0;
+}
+
+static int on_puback(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct bt_mqtt_packet m;
+    int r = bt_mqtt_decode(p, n, c->version, &m);
+
+    if (r == 0 && !hub_session_ack(c->link.session, m.pid))
+        bt_log(BT_LOG_DEBUG, "HUB-PUBACK", "acknowledgement of an unknown packet identifier",
+               "client=%s pid=%u", c->link.session->id, m.pid);
+    return r;
+}
+
+static int on_pingreq(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct bt_mqtt_packet m;
+    struct bt_buf b = { 0 };
+    int r = bt_mqtt_decode(p, n, c->version, &m);
+
+    if (r == 0)
+        r = bt_mqtt_encode_simple(&b, c->version, BT_MQTT_PINGRESP, 0, NULL);
+    if (r == 0)
+        hub_conn_send(c, &b);
+    bt_buf_deinit(&b);
+    return r;
+}
+
+static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct bt_mqtt_packet m;
+    struct hub_session *s = c->link.session;
+    int r = bt_mqtt_decode(p, n, c->version, &m);
+
+    if (r != 0)
+        return r;
+    if ((m.props.present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0) {
+        if (s->expiry_s == 0 && m.props.session_expiry != 0)
+            return BT_MQTT_PROTOCOL_ERROR; /* §3.14.2.2.2 */
+        s->expiry_s = m.props.session_expiry;
+        s->persistent = s->expiry_s > 0;
+    }
+    hub_conn_close(c, BT_MQTT_SUCCESS, m.reason == BT_MQTT_DISCONNECT_WITH_WILL);
+    return 0;
+}
+
+int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+
+static int (*const handlers[16])(struct hub_conn *c, const uint8_t *p, size_t n) = {
+    [BT_MQTT_PUBLISH] = on_publish,
+    [BT_MQTT_PUBACK] = on_puback,
+    [BT_MQTT_SUBSCRIBE] = hub_on_subscribe,
+    [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,
+    [BT_MQTT_PINGREQ] = on_pingreq,
+    [BT_MQTT_DISCONNECT] = on_disconnect,
+};
+
+int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    unsigned type = p[0] >> 4;
+
+    if (handlers[type] == NULL)
+        return BT_MQTT_PROTOCOL_ERROR;
+    return handlers[type](c, p, n);
+}

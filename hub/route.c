@@ -1,0 +1,250 @@
+/* Routing: from one publish to every receiver. The matched set comes from the worker's cache; sessions
+ * of this worker are served now, those of other workers by one batch per loop turn and worker that
+ * carries the message by reference.
+ *
+ * Acknowledged means safe: a publish is charged to its ticket once per stored entry, once per batch
+ * item that still has to be stored on another worker, and once for the retained copy.
+ * Failure modes: out of memory drops deliveries, counted; a ticket is then marked failed. */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "hub/worker.h"
+
+#define FIRST_ITEMS 64u
+
+static bool any_persistent(const struct hub_target *t, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if ((t[i].flags & HUB_SUB_PERSISTENT) != 0 && t[i].qos > 0)
+            return true;
+    return false;
+}
+
+bool hub_route_must_store(struct hub_worker *w, const struct hub_pub *pub)
+{
+    const struct hub_match *m;
+
+    if (pub->qos == 0)
+        return false;
+    if (pub->retain)
+        return true;
+    m = hub_cache_lookup(w->cache, pub->topic);
+    if (m == NULL)
+        return false;
+    if (any_persistent(m->targets, m->n_targets))
+        return true;
+    for (uint32_t g = 0; g < m->n_groups; g++)
+        if (any_persistent(m->groups[g].members, m->groups[g].n))
+            return true;
+    return false;
+}
+
+static void charge(struct hub_ticket *ticket)
+{
+    if (ticket != NULL)
+        atomic_fetch_add(&ticket->pending, 1);
+}
+
+static void fail(struct hub_ticket *ticket)
+{
+    if (ticket != NULL)
+        atomic_store(&ticket->failed, true);
+}
+
+static struct hub_xitem *new_item(struct hub_worker *w, uint32_t to)
+{
+    struct hub_xbatch *b = w->out[to];
+
+    if (b == NULL) {
+        b = w->out[to] = bt_calloc(1, sizeof(*b));
+        if (b == NULL)
+            return NULL;
+        b->msg.kind = HUB_W_DELIVER;
+    }
+    if (b->n == b->cap) {
+        uint32_t cap = b->cap == 0 ? FIRST_ITEMS : b->cap * 2;
+        struct hub_xitem *items = bt_realloc(b->items, cap * sizeof(*items));
+
+        if (items == NULL)
+            return NULL;
+        b->items = items;
+        b->cap = cap;
+    }
+    return &b->items[b->n++];
+}
+
+/* group -1: the slice of worker `to`; otherwise one member of a shared subscription. */
+static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_match *m,
+                      uint32_t to, int32_t group, uint32_t member, struct hub_ticket *ticket)
+{
+    struct hub_msg *msg = hub_pub_msg(pub);
+    struct hub_xitem *it = msg == NULL ? NULL : new_item(w, to);
+
+    if (it == NULL) {
+        hub_msg_unref(msg);
+        w->counts.dropped++;
+        fail(ticket);
+        return;
+    }
+    charge(ticket);
+    *it = (struct hub_xitem){
+        .msg = msg,
+        .match = hub_match_ref(m),
+        .ticket = ticket,
+        .origin = pub->origin,
+        .group = group,
+        .member = member,
+    };
+}
+
+static void deliver_to(struct hub_worker *w, struct hub_pub *pub, const struct hub_target *t,
+                       struct hub_ticket *ticket)
+{
+    struct hub_session *s = t->addr->session;
+
+    (void)w;
+    if (s != NULL)
+        hub_session_deliver(s, pub, t, ticket);
+}
+
+static void deliver_slice(struct hub_worker *w, struct hub_pub *pub, struct hub_match *m,
+                          struct hub_ticket *ticket)
+{
+    for (uint32_t i = m->first[w->index]; i < m->first[w->index + 1]; i++)
+        deliver_to(w, pub, &m->targets[i], ticket);
+}
+
+static void deliver_group(struct hub_worker *w, struct hub_pub *pub, struct hub_match *m,
+                          uint32_t g, struct hub_ticket *ticket)
+{
+    struct hub_group *group = &m->groups[g];
+    uint32_t turn = atomic_fetch_add_explicit(&group->turn, 1, memory_order_relaxed);
+    uint32_t member = turn % group->n;
+    const struct hub_target *t = &group->members[member];
+
+    if (t->addr->worker == w->index)
+        deliver_to(w, pub, t, ticket);
+    else
+        send_away(w, pub, m, t->addr->worker, (int32_t)g, member, ticket);
+}
+
+static void keep_retained(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket)
+{
+    struct hub_msg *msg = NULL;
+    struct hub_op *op;
+
+    if (pub->payload.len == 0) {
+        if (!hub_retain_del(w->hub->retain, pub->topic))
+            return;
+        op = hub_op_new(HUB_OP_RETAIN_DEL, 0);
+        if (op != NULL)
+            op->text = bt_strndup(pub->topic.ptr, pub->topic.len);
+        if (op == NULL || op->text == NULL) {
+            hub_op_free(op);
+            fail(ticket);
+            return;
+        }
+    } else {
+        msg = hub_pub_msg(pub);
+        op = msg == NULL ? NULL : hub_op_new(HUB_OP_RETAIN_PUT, 0);
+        if (op == NULL || hub_retain_put(w->hub->retain, msg) != 0) {
+            hub_msg_unref(msg);
+            hub_op_free(op);
+            fail(ticket);
+            return;
+        }
+        op->retained = msg;
+    }
+    op->ticket = ticket;
+    charge(ticket);
+    hub_batch_add(&w->batch, op);
+}
+
+uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket)
+{
+    struct hub_match *m;
+    uint32_t n;
+
+    if (pub->retain)
+        keep_retained(w, pub, ticket);
+    m = hub_cache_lookup(w->cache, pub->topic);
+    if (m == NULL) {
+        w->counts.dropped++;
+        fail(ticket);
+        return 0;
+    }
+    n = m->n_targets + m->n_groups;
+    if (n == 0)
+        return 0;
+    hub_match_ref(m); /* a delivery may change the index and so the cache */
+    deliver_slice(w, pub, m, ticket);
+    for (uint32_t i = 0; i < m->n_workers; i++) {
+        uint32_t first = m->first[i], len = m->first[i + 1] - first;
+
+        if (i == w->index || len == 0)
+            continue;
+        send_away(w, pub, m, i, -1, 0,
+                  any_persistent(&m->targets[first], len) ? ticket : NULL);
+    }
+    for (uint32_t g = 0; g < m->n_groups; g++)
+        deliver_group(w, pub, m, g, ticket);
+    hub_match_unref(m);
+    return n;
+}
+
+static void take_item(struct hub_worker *w, struct hub_xitem *it)
+{
+    struct hub_pub pub = {
+        .topic = hub_msg_topic(it->msg),
+        .payload = hub_msg_payload(it->msg),
+        .props = hub_msg_props(it->msg),
+        .qos = it->msg->qos,
+        .retain = it->msg->retain,
+        .origin = (struct hub_addr *)(uintptr_t)it->origin,
+        .msg = it->msg,
+    };
+
+    if (it->group < 0)
+        deliver_slice(w, &pub, it->match, it->ticket);
+    else
+        deliver_to(w, &pub, &it->match->groups[it->group].members[it->member], it->ticket);
+    hub_pub_deinit(&pub);
+    hub_match_unref(it->match);
+    if (it->ticket != NULL)
+        hub_ticket_done(it->ticket, true);
+}
+
+void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        take_item(w, &b->items[i]);
+    bt_free(b->items);
+    bt_free(b);
+}
+
+static void discard(struct hub_xbatch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct hub_xitem *it = &b->items[i];
+
+        if (it->ticket != NULL)
+            hub_ticket_done(it->ticket, false);
+        hub_msg_unref(it->msg);
+        hub_match_unref(it->match);
+    }
+    bt_free(b->items);
+    bt_free(b);
+}
+
+void hub_route_flush(struct hub_worker *w)
+{
+    for (uint32_t i = 0; i < w->hub->n_workers; i++) {
+        struct hub_xbatch *b = bt_steal(w->out[i]);
+
+        /* A closed mailbox means the hub is ending: what must survive is in the store. */
+        if (b != NULL && bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0)
+            discard(b);
+    }
+}

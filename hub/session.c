@@ -1,0 +1,456 @@
+/* Sessions: the queue of deliveries. The list holds, in order, what is in flight, then what waits.
+ * A persistent session gives every QoS 1 entry to the store as well; when the list is full, or the
+ * client is away, entries are kept on disk only (on_disk) and read back in order when there is room.
+ *
+ * Happy path: deliver -> list and store -> sent -> acknowledged before the store came to it: the
+ * entry is marked dropped and never written.
+ * Failure modes: out of memory drops one delivery, counted; a clean session whose list is full drops
+ * the newest, counted; a failing read is tried again on the next acknowledgement. */
+#include "hub/session.h"
+
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "hub/worker.h"
+
+uint32_t hub_id_hash(struct bt_slice id)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < id.len; i++)
+        h = (h ^ id.ptr[i]) * 16777619u;
+    return h ^ (h >> 15);
+}
+
+struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id, uint64_t sid)
+{
+    struct hub_session *s = bt_calloc(1, sizeof(*s) + id.len + 1);
+
+    if (s == NULL)
+        return NULL;
+    s->addr = hub_addr_new(w->index, s);
+    if (s->addr == NULL) {
+        bt_free(s);
+        return NULL;
+    }
+    memcpy(s->id, id.ptr, id.len);
+    s->id_len = (uint16_t)id.len;
+    s->hash = hub_id_hash(id);
+    s->worker = w;
+    s->sid = sid;
+    s->next_pid = 1;
+    if (hub_worker_add_session(w, s) != 0) {
+        hub_addr_unref(s->addr);
+        bt_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void unlink_entries(struct hub_session *s, struct hub_qentry *from)
+{
+    while (from != NULL) {
+        struct hub_qentry *next = from->next;
+
+        s->n_queued--;
+        hub_qentry_unref(from);
+        from = next;
+    }
+}
+
+static void drop_queue(struct hub_session *s)
+{
+    unlink_entries(s, s->head);
+    s->head = s->waiting = s->tail = NULL;
+    s->n_inflight = 0;
+}
+
+void hub_session_free(struct hub_session *s)
+{
+    drop_queue(s);
+    while (s->unacked != NULL) {
+        struct hub_unacked *u = s->unacked;
+
+        s->unacked = u->next;
+        if (u->done)
+            bt_free(u);
+        else
+            u->orphan = true; /* freed when its commit completes */
+    }
+    while (s->filters != NULL) {
+        struct hub_filter *f = s->filters;
+
+        s->filters = f->next;
+        hub_index_remove(s->worker->hub->index,
+                         (struct bt_slice){ (const uint8_t *)f->text, f->len }, s->addr);
+        bt_free(f);
+    }
+    hub_msg_unref(s->will);
+    hub_worker_remove_session(s->worker, s);
+    s->addr->session = NULL;
+    hub_addr_unref(s->addr);
+    bt_free(s);
+}
+
+void hub_session_end(struct hub_session *s)
+{
+    if (s->stored) {
+        struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, s->sid);
+
+        if (op != NULL)
+            hub_batch_add(&s->worker->batch, op);
+    }
+    hub_session_free(s);
+}
+
+void hub_session_store(struct hub_session *s, int64_t disconnected_ms)
+{
+    struct hub_op *op = hub_op_new(HUB_OP_SESSION_PUT, s->sid);
+
+    if (op == NULL)
+        return;
+    op->text = bt_strndup(s->id, s->id_len);
+    op->text2 = bt_strdup(s->principal != NULL ? hub_principal_name(s->principal) : "");
+    op->u32 = s->expiry_s;
+    op->when = disconnected_ms;
+    if (op->text == NULL || op->text2 == NULL) {
+        hub_op_free(op);
+        return;
+    }
+    s->stored = true;
+    hub_batch_add(&s->worker->batch, op);
+}
+
+/* ---- Sending ---- */
+
+static uint16_t take_pid(struct hub_session *s)
+{
+    const struct hub_qentry *e = s->head;
+
+    /* Identifiers are given out in list order, so a clash is always with the oldest ones. */
+    while (e != NULL && e != s->waiting && e->pid == s->next_pid) {
+        s->next_pid = s->next_pid == UINT16_MAX ? 1 : (uint16_t)(s->next_pid + 1);
+        e = e->next;
+    }
+    uint16_t pid = s->next_pid;
+
+    s->next_pid = s->next_pid == UINT16_MAX ? 1 : (uint16_t)(s->next_pid + 1);
+    return pid;
+}
+
+static void send_entry(struct hub_session *s, struct hub_qentry *e)
+{
+    struct hub_pub pub = {
+        .topic = hub_msg_topic(e->msg),
+        .payload = hub_msg_payload(e->msg),
+        .props = hub_msg_props(e->msg),
+        .qos = e->qos,
+        .msg = e->msg,
+    };
+    struct hub_out out = {
+        .pub = &pub,
+        .qos = e->qos,
+        .n_subids = e->n_subids,
+        .subids = e->subids,
+        .dup = e->sent,
+        .retain = e->retain,
+        .pid = e->pid,
+        .token = e->qseq,
+    };
+
+    e->sent = true;
+    s->link->ops->publish(s->link, &out);
+}
+
+static void read_more(struct hub_session *s)
+{
+    struct hub_op *op;
+
+    if (!s->on_disk || s->reading || s->link == NULL ||
+        s->n_queued > s->worker->hub->conf->max_queued / 2)
+        return;
+    op = hub_op_new(HUB_OP_READ, s->sid);
+    if (op == NULL)
+        return;
+    op->qseq = s->disk_from;
+    op->u32 = HUB_READ_ROWS;
+    op->reply = s->worker->mbox;
+    op->reply_kind = HUB_W_ROWS;
+    s->read_upto = s->qseq;
+    s->reading = true;
+    hub_batch_add(&s->worker->batch, op);
+}
+
+void hub_session_pump(struct hub_session *s)
+{
+    while (s->link != NULL && s->waiting != NULL && s->n_inflight < s->window &&
+           s->link->ops->ready(s->link)) {
+        struct hub_qentry *e = s->waiting;
+
+        e->pid = take_pid(s);
+        s->waiting = e->next;
+        s->n_inflight++;
+        send_entry(s, e);
+    }
+    read_more(s);
+}
+
+static void append(struct hub_session *s, struct hub_qentry *e)
+{
+    e->next = NULL;
+    if (s->tail != NULL)
+        s->tail->next = e;
+    else
+        s->head = e;
+    s->tail = e;
+    if (s->waiting == NULL)
+        s->waiting = e;
+    s->n_queued++;
+}
+
+static void to_disk(struct hub_session *s, uint64_t from)
+{
+    if (!s->on_disk) {
+        s->on_disk = true;
+        s->disk_from = from;
+    }
+}
+
+/* Hand the entry to the store; it completes the ticket after the commit. */
+static bool store_entry(struct hub_session *s, struct hub_qentry *e, struct hub_ticket *ticket)
+{
+    struct hub_op *op = hub_op_new(HUB_OP_ENQUEUE, s->sid);
+
+    if (op == NULL) {
+        if (ticket != NULL)
+            atomic_store(&ticket->failed, true);
+        return false;
+    }
+    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    op->entry = e;
+    op->qseq = e->qseq;
+    op->ticket = ticket;
+    if (ticket != NULL)
+        atomic_fetch_add(&ticket->pending, 1);
+    hub_batch_add(&s->worker->batch, op);
+    return true;
+}
+
+static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
+                           const struct hub_target *t, const struct hub_out *out,
+                           struct hub_ticket *ticket)
+{
+    uint32_t limit = s->worker->hub->conf->max_queued;
+    struct hub_msg *msg;
+    struct hub_qentry *e = NULL;
+
+    if (!s->persistent && (s->link == NULL || s->n_queued >= limit)) {
+        s->worker->counts.dropped++;
+        return;
+    }
+    msg = hub_pub_msg(pub);
+    if (msg != NULL) {
+        e = hub_qentry_new(msg, s->qseq + 1);
+        hub_msg_unref(msg);
+    }
+    if (e == NULL) {
+        s->worker->counts.dropped++;
+        if (ticket != NULL)
+            atomic_store(&ticket->failed, true);
+        return;
+    }
+    s->qseq++;
+    e->qos = out->qos;
+    e->retain = out->retain;
+    e->n_subids = t->n_subids;
+    memcpy(e->subids, t->subids, sizeof(e->subids));
+    if (s->persistent && !store_entry(s, e, ticket)) {
+        hub_qentry_unref(e);
+        return;
+    }
+    if (s->persistent && (s->on_disk || s->link == NULL || s->n_queued >= limit)) {
+        to_disk(s, e->qseq);
+        hub_qentry_unref(e);
+        return;
+    }
+    append(s, e);
+    hub_session_pump(s);
+}
+
+void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
+                         const struct hub_target *t, struct hub_ticket *ticket)
+{
+    struct hub_out out = {
+        .pub = pub,
+        .qos = BT_MIN(pub->qos, t->qos),
+        .retain = pub->retain && (t->flags & HUB_SUB_RETAIN_AS_PUBLISHED) != 0,
+        .n_subids = t->n_subids,
+        .subids = t->subids,
+    };
+
+    if ((t->flags & HUB_SUB_NO_LOCAL) != 0 && pub->origin == s->addr)
+        return;
+    if (out.qos > 0)
+        deliver_queued(s, pub, t, &out, ticket);
+    else if (s->link != NULL)
+        s->link->ops->publish(s->link, &out);
+    else
+        s->worker->counts.dropped++;
+}
+
+bool hub_session_ack(struct hub_session *s, uint16_t pid)
+{
+    struct hub_qentry **at = &s->head, *prev = NULL, *e;
+    uint32_t state = HUB_Q_NEW;
+
+    while (*at != s->waiting && (*at)->pid != pid) {
+        prev = *at;
+        at = &(*at)->next;
+    }
+    e = *at;
+    if (e == s->waiting)
+        return false;
+    *at = e->next;
+    if (s->tail == e)
+        s->tail = prev;
+    s->n_queued--;
+    s->n_inflight--;
+    if (s->persistent && !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
+        struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
+
+        if (op != NULL) {
+            op->qseq = e->qseq;
+            hub_batch_add(&s->worker->batch, op);
+        }
+    }
+    hub_qentry_unref(e);
+    hub_session_pump(s);
+    return true;
+}
+
+/* ---- Coming and going ---- */
+
+void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window)
+{
+    s->link = l;
+    l->session = s;
+    s->link_serial++;
+    s->window = window;
+    s->expires_ms = 0;
+}
+
+void hub_session_resume(struct hub_session *s)
+{
+    struct hub_qentry *e = s->head, *next;
+
+    for (; e != NULL && e != s->waiting && s->link != NULL; e = next) {
+        next = e->next; /* an entry the client cannot take is gone after this */
+        send_entry(s, e);
+    }
+    hub_session_pump(s);
+}
+
+static void publish_will(struct hub_session *s)
+{
+    struct hub_msg *m = bt_steal(s->will);
+    struct hub_pub pub;
+
+    if (m == NULL)
+        return;
+    pub = (struct hub_pub){
+        .topic = hub_msg_topic(m),
+        .payload = hub_msg_payload(m),
+        .props = hub_msg_props(m),
+        .qos = m->qos,
+        .retain = m->retain,
+        .origin = s->addr,
+        .msg = m,
+    };
+    (void)hub_route(s->worker, &pub, NULL);
+    hub_pub_deinit(&pub);
+}
+
+/* While the client is away only what is in flight stays in memory; the rest is on disk. */
+static void trim(struct hub_session *s)
+{
+    struct hub_qentry *e = s->waiting, *last = NULL;
+
+    if (e == NULL)
+        return;
+    for (struct hub_qentry *it = s->head; it != e; it = it->next)
+        last = it;
+    if (!s->on_disk || e->qseq < s->disk_from) {
+        s->on_disk = true;
+        s->disk_from = e->qseq;
+    }
+    s->waiting = NULL;
+    s->tail = last;
+    if (last != NULL)
+        last->next = NULL;
+    else
+        s->head = NULL;
+    unlink_entries(s, e);
+}
+
+void hub_session_detach(struct hub_session *s, bool will)
+{
+    int64_t now = bt_clock_wall_ms();
+
+    if (s->link != NULL)
+        s->link->session = NULL;
+    s->link = NULL;
+    s->link_serial++;
+    s->read_stale = s->reading; /* an answer under way is for the old queue position */
+    if (will)
+        publish_will(s);
+    hub_msg_unref(bt_steal(s->will));
+    if (!s->persistent) {
+        hub_session_end(s);
+        return;
+    }
+    trim(s);
+    if (s->expiry_s != UINT32_MAX) {
+        s->expires_ms = now + (int64_t)s->expiry_s * 1000;
+        hub_worker_need_tick(s->worker);
+    }
+    hub_session_store(s, now);
+}
+
+static void take_rows(struct hub_session *s, struct hub_store_rows *rows)
+{
+    struct hub_qentry *e = rows->head;
+
+    while (e != NULL) {
+        struct hub_qentry *next = e->next;
+
+        s->disk_from = e->qseq + 1;
+        append(s, e);
+        e = next;
+    }
+    rows->head = NULL;
+    if (!rows->more) {
+        s->disk_from = s->read_upto + 1;
+        s->on_disk = s->qseq > s->read_upto;
+    }
+}
+
+void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows)
+{
+    bool stale = s->read_stale || s->link == NULL || rows->failed;
+
+    s->reading = s->read_stale = false;
+    if (!stale)
+        take_rows(s, rows);
+    while (rows->head != NULL) {
+        struct hub_qentry *next = rows->head->next;
+
+        hub_qentry_unref(rows->head);
+        rows->head = next;
+    }
+    bt_free(rows);
+    if (s->link != NULL)
+        hub_session_pump(s);
+}

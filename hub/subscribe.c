@@ -1,0 +1,155 @@
+/* SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8, §3.10). For a session that persists the answer leaves after
+ * the commit of its rows, because a subscription that was acknowledged must survive a power cut.
+ * Retained messages follow the SUBACK. */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/mem.h"
+#include "hub/conn.h"
+#include "hub/props.h"
+#include "hub/worker.h"
+
+/* In hub_answer.filters: one granted filter, its text behind it. */
+struct replay {
+    struct hub_sub_opts opts;
+    uint32_t len;
+};
+
+static struct hub_answer *new_answer(struct hub_session *s)
+{
+    struct hub_answer *a = bt_calloc(1, sizeof(*a));
+
+    if (a == NULL)
+        return NULL;
+    a->ticket.msg.kind = HUB_W_ANSWER;
+    a->ticket.to = s->worker->mbox;
+    atomic_init(&a->ticket.pending, 1);
+    a->addr = hub_addr_ref(s->addr);
+    a->link_serial = s->link_serial;
+    return a;
+}
+
+static void replay_all(struct hub_session *s, const struct bt_buf *filters)
+{
+    size_t at = 0;
+
+    while (at < filters->len) {
+        struct replay r;
+
+        memcpy(&r, filters->data + at, sizeof(r));
+        at += sizeof(r);
+        hub_session_replay(s, (struct bt_slice){ filters->data + at, r.len }, &r.opts);
+        at += r.len;
+    }
+}
+
+void hub_answer_done(struct hub_answer *a)
+{
+    struct hub_session *s = a->addr->session;
+
+    /* A failed commit is not answered: the client asks again. */
+    if (s != NULL && s->link_serial == a->link_serial && !atomic_load(&a->ticket.failed)) {
+        s->link->ops->answer(s->link, (struct bt_slice){ a->bytes.data, a->bytes.len });
+        replay_all(s, &a->filters);
+    }
+    hub_addr_unref(a->addr);
+    bt_buf_deinit(&a->bytes);
+    bt_buf_deinit(&a->filters);
+    bt_free(a);
+}
+
+/* Reason byte for one filter; appends to the answer's replay list when retained messages are wanted. */
+static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *sub,
+                             uint32_t subid, struct hub_answer *a)
+{
+    struct replay r = {
+        .opts = { .qos = BT_MIN(sub->qos, 1), .subid = subid },
+        .len = (uint32_t)sub->filter.len,
+    };
+    bool shared = sub->filter.len > 7 && memcmp(sub->filter.ptr, "$share/", 7) == 0;
+    int res;
+
+    if (!hub_filter_allowed(s->worker->hub, sub->filter))
+        return BT_MQTT_BAD_FILTER;
+    if (!hub_principal_may_subscribe(s->principal, sub->filter))
+        return BT_MQTT_NOT_AUTHORIZED;
+    res = hub_session_subscribe(s, sub, subid, &a->ticket);
+    if (res < 0)
+        return BT_MQTT_QUOTA;
+    if (!shared && (sub->retain_handling == 0 || (sub->retain_handling == 1 && res == 0))) {
+        if (bt_buf_append(&a->filters, &r, sizeof(r)) != 0 ||
+            bt_buf_append(&a->filters, sub->filter.ptr, sub->filter.len) != 0)
+            return BT_MQTT_QUOTA;
+    }
+    return r.opts.qos;
+}
+
+static int finish(struct hub_conn *c, struct hub_answer *a, const struct bt_mqtt_packet *m,
+                  const struct bt_buf *codes)
+{
+    enum bt_mqtt_type type =
+        m->type == BT_MQTT_SUBSCRIBE ? BT_MQTT_SUBACK : BT_MQTT_UNSUBACK;
+    int r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data, codes->len,
+                                  NULL);
+
+    if (r != 0)
+        atomic_store(&a->ticket.failed, true);
+    hub_ticket_done(&a->ticket, r == 0);
+    return r == 0 ? 0 : BT_MQTT_UNSPECIFIED;
+}
+
+int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+
+int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct hub_session *s = c->link.session;
+    struct bt_buf codes bt_cleanup(bt_buf_deinit) = { 0 };
+    struct bt_mqtt_packet m;
+    struct bt_mqtt_sub sub;
+    struct hub_answer *a;
+    size_t pos = 0;
+    int r = bt_mqtt_decode(p, n, c->version, &m);
+
+    if (r != 0)
+        return r;
+    a = new_answer(s);
+    if (a == NULL)
+        return BT_MQTT_QUOTA;
+    while (bt_mqtt_sub_next(m.list, c->version, &pos, &sub)) {
+        uint32_t subid = m.props.n_subids > 0 ? m.props.subids[0] : 0;
+        uint8_t code = subscribe_one(s, &sub, subid, a);
+
+        if (code >= 0x80 && c->version != BT_MQTT_50)
+            code = 0x80; /* MQTT 3.1.1 §3.9.3 knows one failure */
+        r = bt_buf_append_u8(&codes, code);
+        if (r != 0)
+            atomic_store(&a->ticket.failed, true);
+    }
+    return finish(c, a, &m, &codes);
+}
+
+int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n)
+{
+    struct hub_session *s = c->link.session;
+    struct bt_buf codes bt_cleanup(bt_buf_deinit) = { 0 };
+    struct bt_mqtt_packet m;
+    struct bt_slice filter;
+    struct hub_answer *a;
+    size_t pos = 0;
+    int r = bt_mqtt_decode(p, n, c->version, &m);
+
+    if (r != 0)
+        return r;
+    a = new_answer(s);
+    if (a == NULL)
+        return BT_MQTT_QUOTA;
+    while (bt_mqtt_filter_next(m.list, &pos, &filter)) {
+        bool existed = hub_session_unsubscribe(s, filter, &a->ticket);
+
+        r = bt_buf_append_u8(&codes, existed ? 0 : BT_MQTT_NO_SUBSCRIPTION_EXISTED);
+        if (r != 0)
+            atomic_store(&a->ticket.failed, true);
+    }
+    return finish(c, a, &m, &codes);
+}
