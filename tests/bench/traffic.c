@@ -48,7 +48,7 @@ struct flow {
     uint64_t sent, done;
     char topic[CONN_TOPIC_LEN];
     uint16_t missing[MAX_WINDOW]; /* answers a message still waits for */
-    uint64_t sent_ns;             /* call: when the one message left */
+    uint64_t sent_ns[MAX_WINDOW]; /* call: when a message left */
 };
 
 struct traffic {
@@ -88,6 +88,27 @@ static void count(struct traffic *t, uint64_t latency)
     hist_add(&t->result->latency, latency);
 }
 
+/* The function gives back the JSON it was called with, perhaps spaced in another way. */
+static void on_reply(struct traffic *t, const uint8_t *payload, size_t len)
+{
+    struct flow *f = flow_of(t, 0);
+    unsigned long long seq;
+    char text[64];
+
+    snprintf(text, sizeof(text), "%.*s", (int)(len < 63 ? len : 63),
+             (const char *)payload);
+    if (sscanf(text, "{ \"seq\" : %llu", &seq) != 1 || seq >= f->sent) {
+        t->result->foreign++;
+        return;
+    }
+    if (seq < f->done || f->missing[seq % t->shape.window] == 0) {
+        t->result->duplicates++;
+        return;
+    }
+    count(t, clock_ns() - f->sent_ns[seq % t->shape.window]);
+    answered(t, f, seq);
+}
+
 static void on_publish(struct conn *c, const uint8_t *payload, size_t len, uint64_t now)
 {
     struct traffic *t = c->arg;
@@ -96,14 +117,7 @@ static void on_publish(struct conn *c, const uint8_t *payload, size_t len, uint6
     uint64_t *next;
 
     if (t->call) {
-        struct flow *f = flow_of(t, 0);
-
-        if (f->done == f->sent) {
-            t->result->duplicates++;
-            return;
-        }
-        count(t, clock_ns() - f->sent_ns);
-        answered(t, f, f->done);
+        on_reply(t, payload, len);
         return;
     }
     if (len < sizeof(s)) {
@@ -134,7 +148,8 @@ static void on_puback(struct conn *c, uint16_t pid)
 
     if (t->measuring)
         t->result->acked++;
-    answered(t, f, f->done + ahead);
+    if (!t->call)
+        answered(t, f, f->done + ahead);
 }
 
 static void on_ready(struct conn *c)
@@ -149,7 +164,7 @@ static size_t fill(struct traffic *t, struct flow *f, unsigned publisher, uint8_
     struct stamp s = { t->run, publisher, f->sent, clock_ns() };
 
     if (t->call) {
-        f->sent_ns = s.sent_ns;
+        f->sent_ns[f->sent % t->shape.window] = s.sent_ns;
         return (size_t)snprintf((char *)out, t->payload + 1,
                                 "{\"seq\":%llu,\"pad\":\"x\"}",
                                 (unsigned long long)f->sent);
@@ -279,7 +294,7 @@ static void setup(struct traffic *t, const struct options *o)
     t->payload = o->payload < MIN_PAYLOAD ? MIN_PAYLOAD : o->payload;
     if (t->payload > 4095)
         t->payload = 4095;
-    t->answers = (s->pairs ? 1 : s->subscribers) + (s->qos ? 1 : 0);
+    t->answers = t->call ? 1 : (s->pairs ? 1 : s->subscribers) + (s->qos ? 1 : 0);
     t->run = (uint32_t)(start ^ (uint64_t)getpid() << 16);
     t->n_conns = s->publishers + s->subscribers;
     t->conns = need(t->n_conns, sizeof(*t->conns));
