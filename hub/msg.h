@@ -12,12 +12,14 @@ struct hub_addr;
 /* What a publish looks like before anybody has to keep it: borrowed bytes, valid during the call. */
 struct hub_pub {
     struct bt_slice topic, payload;
-    struct bt_slice props;   /* version 5 properties to forward, encoded, without the length; may be empty */
+    struct bt_slice
+        props; /* version 5 properties to forward, encoded, without the length; may be empty */
     uint8_t qos;
     bool retain;
+    uint8_t hops;            /* topic rules it came through */
     uint32_t expiry_s;       /* message expiry interval, 0 = none */
     struct hub_addr *origin; /* publishing session, for no-local; NULL = internal */
-    struct hub_msg *msg;     /* the block, once somebody needed it; owned by the publish */
+    struct hub_msg *msg; /* the block, once somebody needed it; owned by the publish */
 };
 
 struct hub_msg {
@@ -27,12 +29,11 @@ struct hub_msg {
     uint16_t props_len;
     uint8_t qos;
     bool retain;
-    int64_t created_ms;  /* wall clock */
-    int64_t expires_ms;  /* wall clock, 0 = never */
-    uint64_t mid;        /* store: row id, 0 = not stored */
-    uint32_t rows;       /* store: queue rows that point at it */
+    int64_t created_ms;            /* wall clock */
+    int64_t expires_ms;            /* wall clock, 0 = never */
+    uint64_t mid;                  /* store: row id, 0 = not stored */
     const struct hub_addr *origin; /* compared only, never dereferenced */
-    uint8_t data[];      /* topic, properties, payload */
+    uint8_t data[];                /* topic, properties, payload */
 };
 
 static inline struct bt_slice hub_msg_topic(const struct hub_msg *m)

@@ -38,7 +38,7 @@ bool hub_route_must_store(struct hub_worker *w, const struct hub_pub *pub)
     for (uint32_t g = 0; g < m->n_groups; g++)
         if (any_persistent(m->groups[g].members, m->groups[g].n))
             return true;
-    return false;
+    return w->hub->conf->rules.n > 0 && hub_rules_must_store(w, pub);
 }
 
 static void charge(struct hub_ticket *ticket)
@@ -176,8 +176,6 @@ uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket 
         return 0;
     }
     n = m->n_targets + m->n_groups;
-    if (n == 0)
-        return 0;
     hub_match_ref(m); /* a delivery may change the index and so the cache */
     deliver_slice(w, pub, m, ticket);
     for (uint32_t i = 0; i < m->n_workers; i++) {
@@ -191,6 +189,8 @@ uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket 
     for (uint32_t g = 0; g < m->n_groups; g++)
         deliver_group(w, pub, m, g, ticket);
     hub_match_unref(m);
+    if (w->hub->conf->rules.n > 0)
+        hub_rules_route(w, pub, ticket);
     return n;
 }
 

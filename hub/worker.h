@@ -93,6 +93,9 @@ void hub_worker_need_tick(struct hub_worker *w);
 /* Route a publish to everybody: sessions of this worker now, others by batch, retained tree and store. ticket may be
  * NULL. Returns how many sessions or other workers got it. */
 uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket);
+/* hub/rules.c: the copies that topic rules make of pub. */
+void hub_rules_route(struct hub_worker *w, const struct hub_pub *pub, struct hub_ticket *ticket);
+bool hub_rules_must_store(struct hub_worker *w, const struct hub_pub *pub);
 /* A batch from another worker. Takes b. */
 void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b);
 /* Post what this turn gathered for other workers. */
