@@ -1,5 +1,6 @@
-/* A published message: one immutable block, counted references, shared by every receiver and by the
- * store. Any thread may hold a reference; the fields marked "store" belong to the store thread. */
+/* A published message: one immutable block, counted references, shared by every receiver
+ * and by the store. Any thread may hold a reference; the fields marked "store" belong to
+ * the store thread. */
 #ifndef HUB_MSG_H
 #define HUB_MSG_H
 
@@ -9,11 +10,12 @@
 
 struct hub_addr;
 
-/* What a publish looks like before anybody has to keep it: borrowed bytes, valid during the call. */
+/* What a publish looks like before anybody has to keep it: borrowed bytes, valid during
+ * the call. */
 struct hub_pub {
     struct bt_slice topic, payload;
-    struct bt_slice
-        props; /* version 5 properties to forward, encoded, without the length; may be empty */
+    struct bt_slice props; /* version 5 properties to forward, encoded, without the
+                              length; may be empty */
     uint8_t qos;
     bool retain;
     uint8_t hops;            /* topic rules it came through */
@@ -49,9 +51,11 @@ static inline struct bt_slice hub_msg_payload(const struct hub_msg *m)
     return (struct bt_slice){ m->data + m->topic_len + m->props_len, m->payload_len };
 }
 
-/* A block with one reference holding a copy of p's bytes. NULL when out of memory. props longer than 65535 or a topic longer than 65535: NULL. */
+/* A block with one reference holding a copy of p's bytes. NULL when out of memory. props
+ * longer than 65535 or a topic longer than 65535: NULL. */
 struct hub_msg *hub_msg_new(const struct hub_pub *p) BT_MUST_CHECK;
-/* The publish's block, made on first use; a new reference for the caller. NULL when out of memory. */
+/* The publish's block, made on first use; a new reference for the caller. NULL when out
+ * of memory. */
 struct hub_msg *hub_pub_msg(struct hub_pub *p) BT_MUST_CHECK;
 /* Release what hub_pub_msg made. */
 void hub_pub_deinit(struct hub_pub *p);

@@ -1,9 +1,11 @@
-/* The store: one thread, one SQLite database, group commit. Workers post batches of operations; the store commits
- * all that has arrived, then completes the tickets. Reads are answered by a message to the asking worker.
+/* The store: one thread, one SQLite database, group commit. Workers post batches of
+ * operations; the store commits all that has arrived, then completes the tickets. Reads
+ * are answered by a message to the asking worker.
  *
- * Tables: message (one row per message whatever the fan-out), queue (one row per persistent session that waits for a message),
- * session, subscription, retained. A commit is durable (synchronous=FULL) before any ticket of it completes.
- * An entry that its receiver acknowledged before the store came to it is never written. */
+ * Tables: message (one row per message whatever the fan-out), queue (one row per
+ * persistent session that waits for a message), session, subscription, retained. A commit
+ * is durable (synchronous=FULL) before any ticket of it completes. An entry that its
+ * receiver acknowledged before the store came to it is never written. */
 #ifndef HUB_STORE_H
 #define HUB_STORE_H
 
@@ -15,47 +17,57 @@
 
 struct hub_store;
 
-/* Something waits for the commit of one or more operations. pending starts at the number of operations that carry it, plus one for the
- * owner while it still hands them out (hub_ticket_done drops it). At zero `msg` is posted to `to`. failed is set when one could not be made safe. */
+/* Something waits for the commit of one or more operations. pending starts at the number
+ * of operations that carry it, plus one for the owner while it still hands them out
+ * (hub_ticket_done drops it). At zero `msg` is posted to `to`. failed is set when one
+ * could not be made safe. */
 struct hub_ticket {
     struct bt_msg msg;
     struct bt_mbox *to;
-    void (*on_refused)(struct hub_ticket *t); /* `to` is closed: free it here; may be NULL */
+    void (*on_refused)(
+        struct hub_ticket *t); /* `to` is closed: free it here; may be NULL */
     _Atomic uint32_t pending;
     _Atomic bool failed;
 };
-/* Any thread: one less to wait for; posts the ticket at zero, or gives it to on_refused. */
+/* Any thread: one less to wait for; posts the ticket at zero, or gives it to on_refused.
+ */
 void hub_ticket_done(struct hub_ticket *t, bool ok);
 
 /* A queue entry known to its session (home worker) and to the store: two references. */
 enum hub_qstate { HUB_Q_NEW, HUB_Q_STORED, HUB_Q_DROPPED };
 struct hub_qentry {
-    struct bt_msg read_link;  /* used only while travelling in a read's answer */
+    struct bt_msg read_link; /* used only while travelling in a read's answer */
     _Atomic uint32_t refs;
-    _Atomic uint32_t state;   /* enum hub_qstate: the store moves NEW->STORED, the session NEW->DROPPED (both by compare-and-swap) */
-    uint64_t qseq;            /* place in the session's queue, from 1, strictly rising */
-    struct hub_msg *msg;      /* one reference owned by the entry */
-    uint8_t qos;              /* of the delivery */
-    bool retain;              /* deliver with the retain flag */
+    _Atomic uint32_t state; /* enum hub_qstate: the store moves NEW->STORED, the session
+                               NEW->DROPPED (both by compare-and-swap) */
+    uint64_t qseq;          /* place in the session's queue, from 1, strictly rising */
+    struct hub_msg *msg;    /* one reference owned by the entry */
+    uint8_t qos;            /* of the delivery */
+    bool retain;            /* deliver with the retain flag */
     uint8_t n_subids;
-    bool sent;                /* session: was sent at least once (DUP on the next) */
-    uint16_t pid;             /* session: packet identifier while in flight */
-    uint32_t subids[2];       /* subscription identifiers (version 5); more than two are cut */
-    struct hub_qentry *next;  /* session's window */
+    bool sent;          /* session: was sent at least once (DUP on the next) */
+    uint16_t pid;       /* session: packet identifier while in flight */
+    uint32_t subids[2]; /* subscription identifiers (version 5); more than two are cut */
+    struct hub_qentry *next; /* session's window */
 };
-struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq) BT_MUST_CHECK; /* takes a new reference on msg; refs 1 */
+struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
+    BT_MUST_CHECK; /* takes a new reference on msg; refs 1 */
 void hub_qentry_unref(struct hub_qentry *e);
 
 enum hub_op_kind {
     HUB_OP_ENQUEUE,     /* sid, entry (reference passes) */
-    HUB_OP_DEQUEUE,     /* sid, qseq: delivered; removes the row, and the message with its last row */
-    HUB_OP_SESSION_PUT, /* sid, text = client id, u32 = expiry in s (UINT32_MAX never), when = wall ms of disconnect or 0, text2 = principal */
+    HUB_OP_DEQUEUE,     /* sid, qseq: delivered; removes the row, and the message with its
+                           last row */
+    HUB_OP_SESSION_PUT, /* sid, text = client id, u32 = expiry in s (UINT32_MAX never),
+                           when = wall ms of disconnect or 0, text2 = principal */
     HUB_OP_SESSION_DEL, /* sid: with its subscriptions and queue */
-    HUB_OP_SUB_PUT,     /* sid, text = filter, u32 = options byte of SUBSCRIBE, u32b = subscription id */
+    HUB_OP_SUB_PUT,     /* sid, text = filter, u32 = options byte of SUBSCRIBE, u32b =
+                           subscription id */
     HUB_OP_SUB_DEL,     /* sid, text = filter */
     HUB_OP_RETAIN_PUT,  /* retained: message of its topic (reference passes) */
     HUB_OP_RETAIN_DEL,  /* text = topic */
-    HUB_OP_READ,        /* sid, qseq = first wanted, u32 = most entries: answered by struct hub_store_rows */
+    HUB_OP_READ, /* sid, qseq = first wanted, u32 = most entries: answered by struct
+                    hub_store_rows */
 };
 struct hub_op {
     struct hub_op *next;
@@ -66,13 +78,13 @@ struct hub_op {
     char *text, *text2; /* owned, bt_malloc */
     uint32_t u32, u32b;
     int64_t when;
-    struct hub_ticket *ticket; /* or NULL */
-    struct bt_mbox *reply;     /* READ */
-    uint32_t reply_kind;       /* READ: msg.kind of the answer */
-    struct bt_msg link;        /* store: the first of a batch carries all of it */
-    struct hub_op **batch_end; /* store: on the first, the end of the chain */
-    uint32_t batch_n;          /* store: on the first, the length */
-    bool moved;                /* store: this operation made its entry STORED */
+    struct hub_ticket *ticket;   /* or NULL */
+    struct bt_mbox *reply;       /* READ */
+    uint32_t reply_kind;         /* READ: msg.kind of the answer */
+    struct bt_msg link;          /* store: the first of a batch carries all of it */
+    struct hub_op **batch_end;   /* store: on the first, the end of the chain */
+    uint32_t batch_n;            /* store: on the first, the length */
+    bool moved;                  /* store: this operation made its entry STORED */
     struct hub_store_rows *rows; /* store: READ's answer until it is posted */
 };
 struct hub_op *hub_op_new(enum hub_op_kind kind, uint64_t sid) BT_MUST_CHECK;
@@ -90,40 +102,48 @@ void hub_batch_discard(struct hub_batch *b);
 /* Any thread: passes all operations to the store and empties the batch. */
 void hub_store_submit(struct hub_store *s, struct hub_batch *b);
 
-/* Answer to HUB_OP_READ: up to u32 entries with qseq >= wanted, in order, state STORED, one reference each. */
+/* Answer to HUB_OP_READ: up to u32 entries with qseq >= wanted, in order, state STORED,
+ * one reference each. */
 struct hub_store_rows {
     struct bt_msg msg;
     uint64_t sid;
     struct hub_qentry *head; /* linked by next */
     uint32_t n;
-    bool more;               /* rows remain after the last one */
+    bool more; /* rows remain after the last one */
     bool failed;
 };
-/* An answer cut at this many payload bytes has `more` set; the first entry always fits. */
+/* An answer cut at this many payload bytes has `more` set; the first entry always fits.
+ */
 #define HUB_STORE_READ_BYTES ((size_t)1024 * 1024)
 /* With the entries it still holds. NULL is fine. */
 void hub_store_rows_free(struct hub_store_rows *rows);
 
-/* What was on disk, told once at start, on the caller's thread, before the store thread runs. Strings are borrowed. */
+/* What was on disk, told once at start, on the caller's thread, before the store thread
+ * runs. Strings are borrowed. */
 struct hub_store_visitor {
     void *arg;
-    int (*session)(void *arg, uint64_t sid, const char *client_id, const char *principal, uint32_t expiry_s, int64_t disconnected_ms,
-                   uint64_t first_qseq, uint64_t last_qseq, uint64_t rows);
-    int (*subscription)(void *arg, uint64_t sid, const char *filter, uint32_t options, uint32_t subid);
+    int (*session)(void *arg, uint64_t sid, const char *client_id, const char *principal,
+                   uint32_t expiry_s, int64_t disconnected_ms, uint64_t first_qseq,
+                   uint64_t last_qseq, uint64_t rows);
+    int (*subscription)(void *arg, uint64_t sid, const char *filter, uint32_t options,
+                        uint32_t subid);
     int (*retained)(void *arg, struct hub_msg *msg); /* takes the reference */
 };
 struct hub_store_opts {
-    const char *dir;   /* created 0755; the database is dir/hub.db, mode 0600 */
-    bool memory;       /* durability: memory: an in-memory database, nothing survives */
+    const char *dir; /* created 0755; the database is dir/hub.db, mode 0600 */
+    bool memory;     /* durability: memory: an in-memory database, nothing survives */
     struct bt_super *super;
 };
-/* Opens or creates the database and its schema; a damaged file is set aside as hub.db.damaged-<time> and a new one is started, with an error logged.
- * BT_EBUSY when another process has it. */
-int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out) BT_MUST_CHECK;
+/* Opens or creates the database and its schema; a damaged file is set aside as
+ * hub.db.damaged-<time> and a new one is started, with an error logged. BT_EBUSY when
+ * another process has it. */
+int hub_store_open(const struct hub_store_opts *opts,
+                   struct hub_store **out) BT_MUST_CHECK;
 int hub_store_load(struct hub_store *s, const struct hub_store_visitor *v) BT_MUST_CHECK;
-uint64_t hub_store_max_sid(const struct hub_store *s); /* after load */
+uint64_t hub_store_max_sid(const struct hub_store *s);  /* after load */
 int hub_store_start(struct hub_store *s) BT_MUST_CHECK; /* spawn the thread */
-/* Commits what was submitted, completes the tickets, ends the thread, closes the database, frees. No submit may follow. */
+/* Commits what was submitted, completes the tickets, ends the thread, closes the
+ * database, frees. No submit may follow. */
 void hub_store_stop(struct hub_store *s);
 
 #endif

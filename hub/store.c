@@ -1,0 +1,392 @@
+/* The store's thread: a loop, a mailbox and group commit.
+ *
+ * Batches that arrive are chained. At the end of a turn one transaction takes what is
+ * there, at most HUB_STORE_GROUP operations, and commits; what arrived meanwhile is the
+ * next group. So a group is as large as the disk is slow, without a timer. After the
+ * commit reads are answered and tickets completed, in order.
+ *
+ * When the database fails (disk full, I/O error) the group is rolled back, its operations
+ * get back the state they had, and all of it is tried again after a growing pause;
+ * nothing is acknowledged and nothing is dropped. What waits is bounded by what
+ * publishers may have unacknowledged. Damage does not get better by waiting: it leaves a
+ * note for the next start and asks the process to stop.
+ *
+ *   IDLE --batch--> GROUP --commit--> IDLE     GROUP --failure--> PAUSE --timer--> GROUP
+ */
+#include "hub/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metric.h"
+#include "hub/store_tx.h"
+
+#define STORE_RETRY_MIN_MS 100u
+#define STORE_RETRY_MAX_MS 5000u
+#define STORE_REAP_BELOW   1024u /* groups up to this also reap a chunk */
+
+enum store_msg { STORE_OPS, STORE_WAKE, STORE_STOP };
+
+struct hub_store {
+    struct bt_loop *loop;
+    struct bt_mbox *mbox;
+    struct bt_super *super;
+    char *path; /* NULL in memory */
+    pthread_t thread;
+    bool running, watched;
+    struct hub_op *head, **tail; /* waiting */
+    struct bt_msg wake, stop;
+    bool woken, stopping;
+    bool damage_told;
+    struct bt_timer retry;
+    uint32_t retry_ms; /* 0 = the last group was committed */
+    struct hub_store_tx tx;
+};
+
+static struct bt_metric m_commits =
+    BT_METRIC("baetyl_store_commits_total", BT_COUNTER,
+              "Transactions made durable, one disk synchronisation each.");
+static struct bt_metric m_ops = BT_METRIC("baetyl_store_operations_total", BT_COUNTER,
+                                          "Operations the store has completed.");
+static struct bt_metric m_written = BT_METRIC("baetyl_store_rows_written_total",
+                                              BT_COUNTER, "Rows inserted or replaced.");
+static struct bt_metric m_skipped =
+    BT_METRIC("baetyl_store_writes_skipped_total", BT_COUNTER,
+              "Queue entries acknowledged before they had to be written.");
+static struct bt_metric m_commit_us =
+    BT_METRIC("baetyl_store_commit_microseconds_total", BT_COUNTER,
+              "Time spent in transactions, commits included.");
+static struct bt_metric m_failures = BT_METRIC("baetyl_store_failures_total", BT_COUNTER,
+                                               "Transactions that were rolled back.");
+static struct bt_metric m_waiting =
+    BT_METRIC("baetyl_store_waiting", BT_GAUGE, "Operations that wait for the store.");
+static struct bt_metric m_degraded =
+    BT_METRIC("baetyl_store_degraded", BT_GAUGE,
+              "1 while the store cannot write and publishers wait.");
+static struct bt_metric *const metrics[] = {
+    &m_commits,   &m_ops,      &m_written, &m_skipped,
+    &m_commit_us, &m_failures, &m_waiting, &m_degraded,
+};
+
+/* Answers, completes and frees one operation whose fate is settled. */
+static void finish_op(struct hub_op *op, bool ok)
+{
+    struct hub_store_rows *rows = op->rows;
+
+    op->rows = NULL;
+    if (op->kind == HUB_OP_READ && rows == NULL) {
+        rows = bt_calloc(1, sizeof(*rows));
+        if (rows != NULL)
+            *rows = (struct hub_store_rows){ .sid = op->sid, .failed = true };
+    }
+    if (rows != NULL) {
+        rows->msg.kind = op->reply_kind;
+        if (bt_mbox_post(op->reply, &rows->msg) == BT_MBOX_CLOSED)
+            hub_store_rows_free(rows);
+    }
+    if (op->ticket != NULL)
+        hub_ticket_done(op->ticket, ok);
+    hub_op_free(op);
+}
+
+/* Settles the first n waiting operations. */
+static void finish_ops(struct hub_store *s, uint32_t n, bool ok)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        struct hub_op *op = s->head;
+
+        s->head = op->next;
+        finish_op(op, ok);
+    }
+    if (s->head == NULL)
+        s->tail = &s->head;
+    bt_metric_add(&m_waiting, -(int64_t)n);
+    bt_metric_add(&m_ops, ok ? (int64_t)n : 0);
+}
+
+static void told_damage(struct hub_store *s)
+{
+    char note[4096];
+    int fd;
+
+    if (s->damage_told)
+        return;
+    s->damage_told = true;
+    if (s->path != NULL) {
+        snprintf(note, sizeof(note), "%s.check", s->path);
+        fd = open(note, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (s->super != NULL)
+        bt_super_fail(s->super, "the hub's store is damaged");
+}
+
+static void group_failed(struct hub_store *s, uint32_t n)
+{
+    struct hub_op *op = s->head;
+    uint32_t i;
+
+    hub_store_tx_rollback(&s->tx);
+    for (i = 0; i < n; i++, op = op->next)
+        hub_store_tx_restore(op);
+    bt_metric_add(&m_failures, 1);
+    bt_metric_set(&m_degraded, 1);
+    if (bt_db_damaged(s->tx.db))
+        told_damage(s);
+    bt_db_checkpoint(s->tx.db);
+    s->retry_ms = s->retry_ms == 0 ? STORE_RETRY_MIN_MS
+                                   : BT_MIN(s->retry_ms * 2, STORE_RETRY_MAX_MS);
+    if (!s->stopping)
+        bt_timer_start(s->loop, &s->retry, s->retry_ms, 0);
+}
+
+static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
+{
+    bt_metric_add(&m_commits, durable);
+    bt_metric_add(&m_commit_us, (int64_t)(bt_clock_us() - began_us));
+    bt_metric_add(&m_written, (int64_t)s->tx.written);
+    bt_metric_add(&m_skipped, (int64_t)s->tx.skipped);
+    if (s->retry_ms == 0)
+        return;
+    s->retry_ms = 0;
+    bt_metric_set(&m_degraded, 0);
+    bt_log(BT_LOG_INFO, "HUB-STORE-RECOVERED", "store writes again", "waiting=%lld",
+           (long long)bt_metric_get(&m_waiting));
+}
+
+static size_t op_bytes(const struct hub_op *op)
+{
+    const struct hub_msg *m = op->entry != NULL ? op->entry->msg : op->retained;
+
+    return m != NULL ? m->payload_len : 0;
+}
+
+/* One transaction with the start of what waits. 0, or the failure. */
+static int commit_group(struct hub_store *s)
+{
+    uint64_t began_us = bt_clock_us();
+    struct hub_op *op = s->head;
+    size_t bytes = 0;
+    uint32_t n = 0;
+    bool durable;
+    int r = 0;
+
+    s->tx.written = s->tx.skipped = 0;
+    while (r == 0 && op != NULL && n < HUB_STORE_GROUP && bytes < HUB_STORE_GROUP_BYTES) {
+        r = hub_store_tx_apply(&s->tx, op);
+        bytes += op_bytes(op);
+        op = op->next;
+        n++;
+    }
+    if (r == 0 && n <= STORE_REAP_BELOW)
+        r = hub_store_reap_step(&s->tx);
+    durable = s->tx.begun;
+    if (r == 0)
+        r = hub_store_tx_commit(&s->tx);
+    if (r < 0) {
+        group_failed(s, n);
+        return r;
+    }
+    group_done(s, began_us, durable);
+    finish_ops(s, n, true);
+    return 0;
+}
+
+static bool has_work(const struct hub_store *s)
+{
+    return s->head != NULL || (s->tx.reap != NULL && !s->stopping);
+}
+
+/* End of a turn. One group, then the loop looks at the mailbox again. */
+static void on_turn(void *arg)
+{
+    struct hub_store *s = arg;
+
+    if (has_work(s) && !bt_timer_active(&s->retry) && commit_group(s) < 0 &&
+        s->stopping) {
+        while (s->head != NULL)
+            finish_ops(s, 1, false);
+    }
+    if (s->stopping && s->head == NULL) {
+        bt_loop_stop(s->loop);
+        return;
+    }
+    if (has_work(s) && !bt_timer_active(&s->retry) && !s->woken)
+        s->woken = bt_mbox_post(s->mbox, &s->wake) == 0;
+}
+
+/* The end of a turn does the work. */
+static void on_retry(struct bt_timer *t)
+{
+    (void)t;
+}
+
+static void on_msg(void *arg, struct bt_msg *msg)
+{
+    struct hub_store *s = arg;
+    struct hub_op *op;
+
+    switch ((enum store_msg)msg->kind) {
+    case STORE_OPS:
+        op = bt_container_of(msg, struct hub_op, link);
+        *s->tail = op;
+        s->tail = op->batch_end;
+        bt_metric_add(&m_waiting, op->batch_n);
+        break;
+    case STORE_WAKE:
+        s->woken = false;
+        break;
+    case STORE_STOP:
+        s->stopping = true;
+        bt_timer_stop(s->loop, &s->retry);
+        break;
+    }
+}
+
+void hub_store_submit(struct hub_store *s, struct hub_batch *b)
+{
+    struct hub_op *op = b->head;
+
+    if (op == NULL)
+        return;
+    op->batch_end = b->tail;
+    op->batch_n = b->n;
+    op->link.kind = STORE_OPS;
+    hub_batch_init(b);
+    if (bt_mbox_post(s->mbox, &op->link) == 0)
+        return;
+    while (op != NULL) {
+        struct hub_op *next = op->next;
+
+        finish_op(op, false);
+        op = next;
+    }
+}
+
+/* Makes the folder and those above it. */
+static int make_dir(char *path)
+{
+    char *p;
+
+    for (p = path + 1; *p != '\0'; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST)
+            return bt_origin(BT_EIO, "creating the store's folder");
+        *p = '/';
+    }
+    return 0;
+}
+
+static int make_path(struct hub_store *s, const char *dir)
+{
+    size_t n = strlen(dir) + sizeof("/hub.db");
+
+    s->path = bt_malloc(n);
+    if (s->path == NULL)
+        return BT_ENOMEM;
+    snprintf(s->path, n, "%s/hub.db", dir);
+    return make_dir(s->path);
+}
+
+static void store_free(struct hub_store *s)
+{
+    if (s->watched)
+        bt_super_unwatch(s->super, s->loop);
+    if (s->mbox != NULL)
+        bt_mbox_close(s->mbox);
+    while (s->head != NULL)
+        finish_ops(s, 1, false);
+    bt_mbox_free(s->mbox);
+    bt_loop_free(s->loop);
+    hub_store_tx_close(&s->tx);
+    bt_free(s->path);
+    bt_free(s);
+}
+
+int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
+{
+    struct hub_store *s = bt_calloc(1, sizeof(*s));
+    size_t i;
+    int r;
+
+    if (s == NULL)
+        return BT_ENOMEM;
+    for (i = 0; i < BT_ARRAY_LEN(metrics); i++)
+        bt_metric_register(metrics[i]);
+    s->super = opts->super;
+    s->tail = &s->head;
+    s->wake.kind = STORE_WAKE;
+    s->stop.kind = STORE_STOP;
+    bt_timer_init(&s->retry, on_retry);
+    r = opts->memory ? 0 : make_path(s, opts->dir);
+    if (r == 0)
+        r = hub_store_tx_open(&s->tx, s->path);
+    if (r == 0) {
+        s->loop = bt_loop_new("store", false);
+        s->mbox = s->loop != NULL ? bt_mbox_new(s->loop, on_msg, s) : NULL;
+        r = s->mbox != NULL ? 0 : BT_ENOMEM;
+    }
+    if (r < 0) {
+        store_free(s);
+        return r;
+    }
+    bt_loop_on_prepare(s->loop, on_turn, s);
+    *out = s;
+    return 0;
+}
+
+int hub_store_load(struct hub_store *s, const struct hub_store_visitor *v)
+{
+    return hub_store_tx_load(&s->tx, v);
+}
+
+uint64_t hub_store_max_sid(const struct hub_store *s)
+{
+    return s->tx.max_sid;
+}
+
+static void *run(void *arg)
+{
+    struct hub_store *s = arg;
+
+    bt_loop_run(s->loop);
+    return NULL;
+}
+
+int hub_store_start(struct hub_store *s)
+{
+    if (s->super != NULL) {
+        int r = bt_super_watch(s->super, s->loop);
+
+        if (r < 0)
+            return r;
+        s->watched = true;
+    }
+    if (pthread_create(&s->thread, NULL, run, s) != 0)
+        return bt_origin(BT_EIO, "starting the store's thread");
+    s->running = true;
+    return 0;
+}
+
+void hub_store_stop(struct hub_store *s)
+{
+    if (s == NULL)
+        return;
+    if (s->running && bt_mbox_post(s->mbox, &s->stop) == 0)
+        pthread_join(s->thread, NULL);
+    store_free(s);
+}

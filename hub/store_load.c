@@ -1,0 +1,305 @@
+/* Opening the store and telling what is in it.
+ *
+ * A new file gets the schema. An old one is checked: the version, the tables (every
+ * statement must prepare) and the structure. The check reads the whole file, so it is
+ * left out for large files unless damage was met while running, which leaves a note
+ * (FILE.check) for the next start.
+ *
+ * A damaged file is renamed, together with its log, and a new one is started: the hub
+ * never refuses to start because of what is in its store. A full disk or a missing
+ * permission is not damage. */
+#include "hub/store_tx.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+
+#define STORE_VERSION  1
+#define STORE_PATH_MAX 4096
+#define STORE_CHECK_MAX \
+    ((int64_t)64 * 1024 * 1024) /* larger files are checked on a note only */
+#define STORE_COUNT_MAX 10000   /* queues are counted up to here, longer ones estimated */
+
+static const char schema[] =
+    "BEGIN;"
+    "CREATE TABLE message(mid INTEGER PRIMARY KEY, refs INT, topic TEXT, qos INT,"
+    " retain INT, created INT, expires INT, props BLOB, payload BLOB);"
+    "CREATE TABLE queue(sid INT, qseq INT, mid INT, flags INT, subids INT,"
+    " PRIMARY KEY(sid, qseq)) WITHOUT ROWID;"
+    "CREATE TABLE session(sid INTEGER PRIMARY KEY, client TEXT, principal TEXT,"
+    " expiry INT, disconnected INT);"
+    "CREATE TABLE subscription(sid INT, filter TEXT, options INT, subid INT,"
+    " PRIMARY KEY(sid, filter)) WITHOUT ROWID;"
+    "CREATE TABLE retained(topic TEXT PRIMARY KEY, qos INT, retain INT, created INT,"
+    " expires INT, props BLOB, payload BLOB);"
+    "PRAGMA user_version=1;"
+    "COMMIT";
+
+static const char *const statements[] = {
+    [HUB_S_QUEUE_PUT] = "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
+    [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=? RETURNING mid",
+    [HUB_S_QUEUE_READ] =
+        "SELECT q.qseq, q.mid, q.flags, q.subids, m.topic, m.qos, m.retain, m.created,"
+        " m.expires, m.props, m.payload FROM queue q CROSS JOIN message m ON m.mid=q.mid"
+        " WHERE q.sid=? AND q.qseq>=? ORDER BY q.qseq LIMIT ?",
+    [HUB_S_QUEUE_HEAD] = "SELECT qseq, mid FROM queue WHERE sid=? ORDER BY qseq LIMIT ?",
+    [HUB_S_QUEUE_TRIM] = "DELETE FROM queue WHERE sid=? AND qseq<=?",
+    [HUB_S_MESSAGE_PUT] = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?)"
+                          " ON CONFLICT(mid) DO UPDATE SET refs=refs+excluded.refs",
+    [HUB_S_MESSAGE_DEL] = "DELETE FROM message WHERE mid=? AND refs<=?",
+    [HUB_S_MESSAGE_LESS] = "UPDATE message SET refs=refs-?2 WHERE mid=?1",
+    [HUB_S_SESSION_PUT] = "INSERT OR REPLACE INTO session VALUES(?,?,?,?,?)",
+    [HUB_S_SESSION_DEL] = "DELETE FROM session WHERE sid=?",
+    [HUB_S_SUB_PUT] = "INSERT OR REPLACE INTO subscription VALUES(?,?,?,?)",
+    [HUB_S_SUB_DEL] = "DELETE FROM subscription WHERE sid=? AND filter=?",
+    [HUB_S_SUBS_DEL] = "DELETE FROM subscription WHERE sid=?",
+    [HUB_S_RETAIN_PUT] = "INSERT OR REPLACE INTO retained VALUES(?,?,?,?,?,?,?)",
+    [HUB_S_RETAIN_DEL] = "DELETE FROM retained WHERE topic=?",
+    [HUB_S_LOAD_SESSIONS] =
+        "SELECT sid, client, principal, expiry, disconnected FROM session ORDER BY sid",
+    [HUB_S_LOAD_SUBS] = "SELECT s.sid, s.filter, s.options, s.subid FROM subscription s"
+                        " JOIN session USING(sid) ORDER BY s.sid",
+    [HUB_S_LOAD_RETAINED] =
+        "SELECT topic, qos, retain, created, expires, props, payload FROM retained",
+    [HUB_S_QUEUE_FIRST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq LIMIT 1",
+    [HUB_S_QUEUE_LAST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq DESC LIMIT 1",
+    [HUB_S_QUEUE_COUNT] =
+        "SELECT COUNT(*) FROM (SELECT 1 FROM queue WHERE sid=? LIMIT 10001)",
+    [HUB_S_QUEUE_NEXT_SID] =
+        "SELECT sid, EXISTS(SELECT 1 FROM session s WHERE s.sid=q.sid) FROM queue q"
+        " WHERE sid>? ORDER BY sid LIMIT 1",
+};
+_Static_assert(BT_ARRAY_LEN(statements) == HUB_S_COUNT, "a statement for every name");
+
+struct hub_msg *hub_store_row_msg(struct bt_db *db, unsigned stmt, int column)
+{
+    struct hub_pub pub = {
+        .topic = bt_db_blob(db, stmt, column),
+        .qos = (uint8_t)(bt_db_int(db, stmt, column + 1) & 3),
+        .retain = bt_db_int(db, stmt, column + 2) != 0,
+        .props = bt_db_blob(db, stmt, column + 5),
+        .payload = bt_db_blob(db, stmt, column + 6),
+    };
+    struct hub_msg *m = hub_msg_new(&pub);
+
+    if (m != NULL) {
+        m->created_ms = bt_db_int(db, stmt, column + 3);
+        m->expires_ms = bt_db_int(db, stmt, column + 4);
+    }
+    return m;
+}
+
+/* 1 when the note was there. */
+static bool take_note(const char *path)
+{
+    char note[STORE_PATH_MAX];
+
+    snprintf(note, sizeof(note), "%s.check", path);
+    return unlink(note) == 0;
+}
+
+/* 0, or BT_DB_DAMAGED, also for a schema that is not ours. */
+static int check_schema(struct bt_db *db, int64_t size, bool note)
+{
+    int64_t version, tables;
+    int r = bt_db_query_int(db, "PRAGMA user_version", &version);
+
+    if (r == 0)
+        r = bt_db_query_int(db, "SELECT COUNT(*) FROM sqlite_schema", &tables);
+    if (r < 0)
+        return bt_db_damaged(db) ? BT_DB_DAMAGED : r;
+    if (version == 0 && tables == 0)
+        return bt_db_exec(db, schema);
+    if (version != STORE_VERSION)
+        return BT_DB_DAMAGED;
+    return note || size <= STORE_CHECK_MAX ? bt_db_check(db) : 0;
+}
+
+/* 0, or BT_DB_DAMAGED, also when the tables are not what the statements expect. */
+static int open_once(struct bt_db **out, const char *path)
+{
+    struct stat st;
+    int64_t size = path != NULL && stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+    bool note = path != NULL && take_note(path);
+    struct bt_db *db;
+    int r = bt_db_open(path, &db);
+
+    if (r != 0)
+        return r;
+    r = check_schema(db, size, note);
+    if (r == 0) {
+        r = bt_db_prepare(db, statements, HUB_S_COUNT);
+        if (r == BT_EDB)
+            r = BT_DB_DAMAGED;
+    }
+    if (r == 0)
+        *out = db;
+    else
+        bt_db_close(db);
+    return r;
+}
+
+static int set_aside(const char *path)
+{
+    char when[BT_CLOCK_TEXT_LEN], from[STORE_PATH_MAX], to[STORE_PATH_MAX];
+    char *p, *q;
+
+    /* 2026-01-31T12:00:00.123Z without what shells and file systems do not like. */
+    bt_clock_text(bt_clock_wall_ms(), when);
+    for (p = q = when; *p != '\0'; p++)
+        if (*p != '-' && *p != ':')
+            *q++ = *p;
+    *q = '\0';
+    snprintf(to, sizeof(to), "%s.damaged-%s", path, when);
+    if (rename(path, to) != 0)
+        return bt_origin(BT_EIO, "setting a damaged database aside");
+    bt_log(BT_LOG_ERROR, "HUB-STORE-DAMAGED",
+           "store was damaged and set aside; a new one is started", "file=\"%s\"", to);
+    snprintf(from, sizeof(from), "%s-wal", path);
+    snprintf(to, sizeof(to), "%s.damaged-%s-wal", path, when);
+    return rename(from, to) == 0 || errno == ENOENT
+               ? 0
+               : bt_origin(BT_EIO, "setting a damaged database's log aside");
+}
+
+int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
+{
+    int r;
+
+    if (path != NULL && strlen(path) > STORE_PATH_MAX - 64)
+        return bt_origin(BT_ELIMIT, "the store's path is too long");
+    r = open_once(&tx->db, path);
+    if (r == BT_DB_DAMAGED && path != NULL) {
+        r = set_aside(path);
+        if (r == 0)
+            r = open_once(&tx->db, path);
+    }
+    tx->next_mid = 1;
+    return bt_fold(r);
+}
+
+void hub_store_tx_close(struct hub_store_tx *tx)
+{
+    while (tx->reap != NULL) {
+        struct hub_store_reap *node = tx->reap;
+
+        tx->reap = node->next;
+        bt_free(node);
+    }
+    bt_db_close(tx->db);
+    tx->db = NULL;
+}
+
+/* First column of a statement that has one parameter, the session. */
+static int ask(struct bt_db *db, unsigned stmt, uint64_t sid, uint64_t *out)
+{
+    int r;
+
+    bt_db_bind_int(db, stmt, 1, (int64_t)sid);
+    r = bt_db_step(db, stmt);
+    *out = r == BT_DB_ROW ? (uint64_t)bt_db_int(db, stmt, 0) : 0;
+    bt_db_reset(db, stmt);
+    return r < 0 ? r : 0;
+}
+
+static int load_session(struct hub_store_tx *tx, const struct hub_store_visitor *v)
+{
+    struct bt_db *db = tx->db;
+    uint64_t sid = (uint64_t)bt_db_int(db, HUB_S_LOAD_SESSIONS, 0);
+    uint64_t first, last, rows = 0;
+    int r = ask(db, HUB_S_QUEUE_FIRST, sid, &first);
+
+    if (r == 0)
+        r = ask(db, HUB_S_QUEUE_LAST, sid, &last);
+    if (r == 0 && last != 0)
+        r = ask(db, HUB_S_QUEUE_COUNT, sid, &rows);
+    if (r < 0)
+        return r;
+    if (rows > STORE_COUNT_MAX)
+        rows = last - first + 1;
+    tx->max_sid = BT_MAX(tx->max_sid, sid);
+    return v->session(v->arg, sid, bt_db_text(db, HUB_S_LOAD_SESSIONS, 1),
+                      bt_db_text(db, HUB_S_LOAD_SESSIONS, 2),
+                      (uint32_t)bt_db_int(db, HUB_S_LOAD_SESSIONS, 3),
+                      bt_db_int(db, HUB_S_LOAD_SESSIONS, 4), first, last, rows);
+}
+
+static int load_sub(struct hub_store_tx *tx, const struct hub_store_visitor *v)
+{
+    struct bt_db *db = tx->db;
+
+    return v->subscription(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_SUBS, 0),
+                           bt_db_text(db, HUB_S_LOAD_SUBS, 1),
+                           (uint32_t)bt_db_int(db, HUB_S_LOAD_SUBS, 2),
+                           (uint32_t)bt_db_int(db, HUB_S_LOAD_SUBS, 3));
+}
+
+static int load_retained(struct hub_store_tx *tx, const struct hub_store_visitor *v)
+{
+    struct hub_msg *msg = hub_store_row_msg(tx->db, HUB_S_LOAD_RETAINED, 0);
+
+    return msg == NULL ? BT_ENOMEM : v->retained(v->arg, msg);
+}
+
+/* Queues whose session is gone: what a crash left of an ended session. */
+static int load_orphans(struct hub_store_tx *tx)
+{
+    uint64_t sid = 0;
+    int r;
+
+    for (;;) {
+        bool known;
+
+        bt_db_bind_int(tx->db, HUB_S_QUEUE_NEXT_SID, 1, (int64_t)sid);
+        r = bt_db_step(tx->db, HUB_S_QUEUE_NEXT_SID);
+        if (r != BT_DB_ROW)
+            return r;
+        sid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_NEXT_SID, 0);
+        known = bt_db_int(tx->db, HUB_S_QUEUE_NEXT_SID, 1) != 0;
+        bt_db_reset(tx->db, HUB_S_QUEUE_NEXT_SID);
+        tx->max_sid = BT_MAX(tx->max_sid, sid);
+        r = known ? 0 : hub_store_reap_begin(tx, sid);
+        if (r < 0)
+            return r;
+    }
+}
+
+int hub_store_tx_load(struct hub_store_tx *tx, const struct hub_store_visitor *v)
+{
+    static const struct {
+        unsigned stmt;
+        int (*row)(struct hub_store_tx *, const struct hub_store_visitor *);
+    } parts[] = {
+        { HUB_S_LOAD_SESSIONS, load_session },
+        { HUB_S_LOAD_SUBS, load_sub },
+        { HUB_S_LOAD_RETAINED, load_retained },
+    };
+    int64_t mid;
+    size_t i;
+    int r = bt_db_query_int(tx->db, "SELECT MAX(mid) FROM message", &mid);
+
+    tx->next_mid = (uint64_t)mid + 1;
+    for (i = 0; i < BT_ARRAY_LEN(parts) && r == 0; i++) {
+        while ((r = bt_db_step(tx->db, parts[i].stmt)) == BT_DB_ROW) {
+            r = parts[i].row(tx, v);
+            if (r != 0) {
+                bt_db_reset(tx->db, parts[i].stmt);
+                return r;
+            }
+        }
+    }
+    if (r == 0)
+        r = load_orphans(tx);
+    if (r == 0)
+        r = hub_store_tx_commit(tx);
+    if (r < 0)
+        hub_store_tx_rollback(tx);
+    return r;
+}

@@ -1,0 +1,100 @@
+/* The store's rows: one open database and the transaction in progress. Private to the
+ * store; the store thread's alone once it runs. */
+#ifndef HUB_STORE_TX_H
+#define HUB_STORE_TX_H
+
+#include "core/db.h"
+#include "hub/store.h"
+
+#define HUB_STORE_GROUP 4096u /* most operations of one transaction */
+#define HUB_STORE_GROUP_BYTES \
+    ((size_t)8 * 1024 * 1024) /* and payload, unless one has more */
+#define HUB_STORE_SLOTS 8192u /* a power of two above HUB_STORE_GROUP */
+#define HUB_STORE_REAP  1024u /* rows of an ended session deleted at once */
+
+/* Statements, in the order of the table in store_load.c. */
+enum hub_store_stmt {
+    HUB_S_QUEUE_PUT,
+    HUB_S_QUEUE_DEL,
+    HUB_S_QUEUE_READ,
+    HUB_S_QUEUE_HEAD,
+    HUB_S_QUEUE_TRIM,
+    HUB_S_MESSAGE_PUT,
+    HUB_S_MESSAGE_DEL,
+    HUB_S_MESSAGE_LESS,
+    HUB_S_SESSION_PUT,
+    HUB_S_SESSION_DEL,
+    HUB_S_SUB_PUT,
+    HUB_S_SUB_DEL,
+    HUB_S_SUBS_DEL,
+    HUB_S_RETAIN_PUT,
+    HUB_S_RETAIN_DEL,
+    HUB_S_LOAD_SESSIONS,
+    HUB_S_LOAD_SUBS,
+    HUB_S_LOAD_RETAINED,
+    HUB_S_QUEUE_FIRST,
+    HUB_S_QUEUE_LAST,
+    HUB_S_QUEUE_COUNT,
+    HUB_S_QUEUE_NEXT_SID,
+    HUB_S_COUNT,
+};
+
+/* What the transaction does to the number of rows that point at one message. */
+struct hub_store_delta {
+    uint64_t mid;
+    int64_t rows;
+    struct hub_msg *msg; /* borrowed from the operation; NULL when rows only went */
+};
+
+/* A session that ended with a long queue: its rows go bit by bit. */
+struct hub_store_reap {
+    struct hub_store_reap *next;
+    uint64_t sid;
+    bool fresh; /* ended in this transaction; forgotten when it is rolled back */
+    bool done;  /* emptied in this transaction; forgotten once it is committed */
+};
+
+struct hub_store_tx {
+    struct bt_db *db;
+    bool begun;
+    uint64_t next_mid, max_sid;
+    uint64_t written, skipped; /* rows, since somebody reset them */
+    struct hub_store_reap *reap;
+    uint32_t n_deltas;
+    uint16_t slots[HUB_STORE_SLOTS]; /* hash of mid: 1 + place in deltas, 0 = free */
+    struct hub_store_delta deltas[HUB_STORE_GROUP];
+};
+
+/* Does one operation. 0 or a fatal code; then the caller rolls back and may do all again.
+ * A read's answer is left in op->rows. */
+int hub_store_tx_apply(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
+/* 0 when everything is on the disk. Without a write there is nothing to wait for. */
+int hub_store_tx_commit(struct hub_store_tx *tx) BT_MUST_CHECK;
+void hub_store_tx_rollback(struct hub_store_tx *tx);
+/* Undoes what apply did to the operation itself, so that it can be applied again. */
+void hub_store_tx_restore(struct hub_op *op);
+
+/* hub/store_reap.c. Deletes the session's queue, or the start of it and remembers the
+ * rest. */
+int hub_store_reap_begin(struct hub_store_tx *tx, uint64_t sid) BT_MUST_CHECK;
+/* A number that is used again must not meet rows of its last life: deletes them all. */
+int hub_store_reap_finish(struct hub_store_tx *tx, uint64_t sid) BT_MUST_CHECK;
+/* Deletes the next HUB_STORE_REAP rows of ended sessions. */
+int hub_store_reap_step(struct hub_store_tx *tx) BT_MUST_CHECK;
+/* After a commit (kept) or a rollback. */
+void hub_store_reap_settle(struct hub_store_tx *tx, bool kept);
+/* 1 more or less row for a message; flushes when the table is full. */
+int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
+                       struct hub_msg *msg) BT_MUST_CHECK;
+int hub_store_tx_begin(struct hub_store_tx *tx) BT_MUST_CHECK; /* unless begun */
+
+/* hub/store_load.c. Opens, checks and prepares; sets a damaged file aside. */
+int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;
+int hub_store_tx_load(struct hub_store_tx *tx,
+                      const struct hub_store_visitor *v) BT_MUST_CHECK;
+void hub_store_tx_close(struct hub_store_tx *tx);
+/* The message of a row whose columns from `column` are those of message, mid excepted. */
+struct hub_msg *hub_store_row_msg(struct bt_db *db, unsigned stmt,
+                                  int column) BT_MUST_CHECK;
+
+#endif
