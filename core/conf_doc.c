@@ -113,6 +113,21 @@ static int print_scalar(struct bt_buf *out, const struct bt_conf_row *row,
     return BT_EBUG;
 }
 
+/* The key is there already. A section without values still says that it is there. */
+static int print_section(const struct printer *p, const struct bt_conf_row *row,
+                         int indent)
+{
+    size_t start = p->out->len;
+    int r = bt_buf_append_u8(p->out, '\n');
+
+    if (r == 0)
+        r = print_table(p->out, row->sub, p->obj + row->offset, indent + 2);
+    if (r != 0 || p->out->len > start + 1)
+        return r;
+    p->out->len = start;
+    return bt_buf_append_str(p->out, " {}\n");
+}
+
 /* `name` is the last part of the row's key. */
 static int print_row(const struct printer *p, const struct bt_conf_row *row,
                      const char *name, int indent)
@@ -122,15 +137,13 @@ static int print_row(const struct printer *p, const struct bt_conf_row *row,
         row->kind == BT_CONF_STRING ? *(char *const *)(const void *)member : "";
     int r;
 
-    if (text == NULL)
+    if (text == NULL || (row->flags & BT_CONF_IGNORED) != 0)
         return 0;
     r = bt_buf_printf(p->out, "%*s%s:", indent, "", name);
     if (r != 0)
         return r;
-    if (row->kind == BT_CONF_SECTION) {
-        r = bt_buf_append_u8(p->out, '\n');
-        return r != 0 ? r : print_table(p->out, row->sub, member, indent + 2);
-    }
+    if (row->kind == BT_CONF_SECTION)
+        return print_section(p, row, indent);
     if (row->kind == BT_CONF_LIST)
         return print_list(p->out, row, (const void *)member, indent);
     r = bt_buf_append_u8(p->out, ' ');
@@ -153,6 +166,24 @@ static bool was_printed(const struct bt_conf_table *table, size_t row, size_t le
     return false;
 }
 
+static int print_level(const struct printer *p, const char *prefix, size_t len,
+                       int indent);
+
+/* A mapping for the part of a key from `from` to `to`; nothing when it would be empty. */
+static int print_group(const struct printer *p, const char *key, size_t from, size_t to,
+                       int indent)
+{
+    size_t start = p->out->len, first;
+    int r = bt_buf_printf(p->out, "%*s%.*s:\n", indent, "", (int)(to - from), key + from);
+
+    first = p->out->len;
+    if (r == 0)
+        r = print_level(p, key, to + 1, indent + 2);
+    if (r == 0 && p->out->len == first)
+        p->out->len = start;
+    return r;
+}
+
 /* All rows whose key begins with the first `len` characters of `prefix`. */
 static int print_level(const struct printer *p, const char *prefix, size_t len,
                        int indent)
@@ -172,12 +203,8 @@ static int print_level(const struct printer *p, const char *prefix, size_t len,
             continue;
         }
         n = (size_t)(dot - row->key);
-        if (was_printed(p->table, i, n))
-            continue;
-        r = bt_buf_printf(p->out, "%*s%.*s:\n", indent, "", (int)(n - len),
-                          row->key + len);
-        if (r == 0)
-            r = print_level(p, row->key, n + 1, indent + 2);
+        if (!was_printed(p->table, i, n))
+            r = print_group(p, row->key, len, n, indent);
     }
     return r;
 }
