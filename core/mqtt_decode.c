@@ -14,7 +14,7 @@
 typedef int (*reader_fn)(struct bt_mqtt_cur *c, uint8_t version,
                          struct bt_mqtt_packet *out);
 
-/* Fixed header flags (§2.1.3). MQTT 3.1 may set DUP (8) where the later standards reserve
+/* Fixed header flags (§2.1.3). MQTT 3.1 may set DUP (8) where later standards reserve
  * it. */
 static const struct fixed {
     uint8_t flags, also_v31;

@@ -1,4 +1,4 @@
-/* Topics and filters (MQTT 5.0 §1.5.4 and §4.7): well-formed text, matching, and whether
+/* Topics and filters (MQTT 5.0 §1.5.4, §4.7): well-formed text, matching, and whether
  * one filter covers another.
  *
  * The scan reads eight bytes at a time as long as they are ASCII and none is U+0000, + or
@@ -135,7 +135,7 @@ static bool is_shared(struct bt_slice filter)
     return filter.len >= 7 && memcmp(filter.ptr, "$share/", 7) == 0;
 }
 
-/* What stands behind $share/name/ (§4.8.2); empty when the name or the filter is missing.
+/* What stands behind $share/name/ (§4.8.2); empty when the name or filter is missing.
  */
 static struct bt_slice shared_filter(struct bt_slice filter)
 {
