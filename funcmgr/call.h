@@ -1,0 +1,38 @@
+/* A call and its result, as rule, pool and instance hand them to each other. The function
+ * manager's thread only. */
+#ifndef FUNCMGR_CALL_H
+#define FUNCMGR_CALL_H
+
+#include "core/list.h"
+#include "funcmgr/frame.h"
+
+enum fm_outcome {
+    FM_OK,          /* payload; empty means that there is nothing to publish */
+    FM_FAILED,      /* the handler failed; the instance lives on */
+    FM_TIMEOUT,     /* no answer in time; the instance is ended */
+    FM_BROKEN,      /* the instance ended, or broke the protocol */
+    FM_TOO_LARGE,   /* call or reply beyond the function's message limit */
+    FM_NOT_STARTED, /* no instance could be started */
+    FM_STOPPED,     /* the function manager stops; the call is not done */
+};
+
+#define FM_STATUS_ERROR "*status.statusError"
+#define FM_START_ERROR  "*errors.errorString"
+
+struct fm_result {
+    enum fm_outcome outcome;
+    struct bt_slice payload; /* FM_OK; borrowed for the callback */
+    const char *message;     /* otherwise; borrowed for the callback, never NULL */
+    const char *type;
+};
+
+/* Owned by who made it, until done is called, exactly once. */
+struct fm_call {
+    struct bt_list link;       /* the pool's queue, or unlinked */
+    struct fm_message message; /* slices stay valid until done */
+    uint32_t attempts;         /* left, with this one */
+    uint64_t deadline;         /* loop ms; 0 before the first attempt */
+    void (*done)(struct fm_call *call, const struct fm_result *result);
+};
+
+#endif

@@ -1,0 +1,519 @@
+/* One child process and the conversation with it.
+ *
+ * Happy path: spawn with descriptors 3 (calls) and 4 (replies), write our hello, read the runtime's,
+ * be ready; then one call frame out, one reply frame in, again and again.
+ * Failure modes: no hello in time, no reply in time, end of file, a frame that is wrong, too long or not
+ * the one that is due. All lead to one place, fault(), which answers the call at once, and then the
+ * process is ended without anybody waiting for it: SIGTERM to its whole group, after FM_TERM_MS
+ * SIGKILL. Nothing a child does ends more than that child. */
+#include "funcmgr/instance.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "funcmgr/instance_env.h"
+
+#define CALL_FD  3
+#define REPLY_FD 4
+/* Texts of one error. */
+#define MAX_ERROR_TEXT ((size_t)64 * 1024)
+#define MAX_TYPE       32
+
+static const char *const state_names[FM_N_STATES] = {
+    [FM_STARTING] = "starting", [FM_READY] = "ready", [FM_BUSY] = "busy",
+    [FM_STOPPING] = "stopping", [FM_DEAD] = "dead",
+};
+
+#define TO(state) (1u << (state))
+static const unsigned transitions[FM_N_STATES] = {
+    [FM_STARTING] = TO(FM_READY) | TO(FM_STOPPING),
+    [FM_READY] = TO(FM_BUSY) | TO(FM_STOPPING),
+    [FM_BUSY] = TO(FM_READY) | TO(FM_STOPPING),
+    [FM_STOPPING] = TO(FM_DEAD),
+    [FM_DEAD] = 0,
+};
+
+static void set_state(struct fm_instance *in, enum fm_state to)
+{
+    assert((transitions[in->state] & TO(to)) != 0);
+    bt_log(BT_LOG_DEBUG, "FUNC-STATE", "instance", "instance=%s pid=%d from=%s to=%s",
+           in->name, (int)in->pid, state_names[in->state], state_names[to]);
+    in->state = to;
+}
+
+static struct bt_loop *loop_of(const struct fm_instance *in)
+{
+    return in->opts.env->loop;
+}
+
+/* ---- Ending ---- */
+
+static void close_pipes(struct fm_instance *in)
+{
+    bt_io_stop(loop_of(in), &in->call_io);
+    bt_io_stop(loop_of(in), &in->reply_io);
+    if (in->call_fd >= 0)
+        close(in->call_fd);
+    if (in->reply_fd >= 0)
+        close(in->reply_fd);
+    in->call_fd = in->reply_fd = -1;
+}
+
+static void begin_stop(struct fm_instance *in)
+{
+    set_state(in, FM_STOPPING);
+    close_pipes(in);
+    bt_child_kill(in->pid, true, SIGTERM);
+    bt_timer_start(loop_of(in), &in->timer, FM_TERM_MS, FM_TERM_MS);
+}
+
+/* The instance cannot go on. Answers whoever waits for it, last of all, because that may free. */
+static void fault(struct fm_instance *in, enum fm_outcome outcome, const char *code,
+                  const char *desc)
+{
+    const struct fm_instance_owner *owner = in->opts.owner;
+    enum fm_state was = in->state;
+    struct fm_call *call = bt_steal(in->call);
+    char text[256];
+    struct fm_result result = { .outcome = outcome, .message = text };
+
+    result.type = FM_STATUS_ERROR;
+    snprintf(text, sizeof(text), "rpc error: code = %s desc = %s", code, desc);
+    begin_stop(in);
+    bt_log(BT_LOG_WARN, "FUNC-FAULT", "a function's instance is ended",
+           "instance=%s pid=%d state=%s reason=\"%s\"", in->name, (int)in->pid,
+           state_names[was], desc);
+    if (was == FM_STARTING)
+        owner->failed(owner->arg, in, desc);
+    else if (call != NULL)
+        owner->answered(owner->arg, in, call, &result);
+    else
+        owner->lost(owner->arg, in);
+}
+
+static void closed_by_child(struct fm_instance *in)
+{
+    fault(in, FM_BROKEN, "Unavailable",
+          in->state == FM_STARTING ? "the process ended before it was ready"
+                                   : "transport is closing");
+}
+
+static void bad_frame(struct fm_instance *in)
+{
+    fault(in, FM_BROKEN, "Internal", "the runtime sent an invalid frame");
+}
+
+static void reply_too_large(struct fm_instance *in, size_t len)
+{
+    char desc[96];
+
+    snprintf(desc, sizeof(desc), "grpc: received message larger than max (%zu vs. %zu)",
+             len, in->opts.max_message);
+    fault(in, FM_TOO_LARGE, "ResourceExhausted", desc);
+}
+
+static void on_timer(struct bt_timer *t)
+{
+    struct fm_instance *in = bt_container_of(t, struct fm_instance, timer);
+
+    switch (in->state) {
+    case FM_STARTING:
+        fault(in, FM_NOT_STARTED, "DeadlineExceeded",
+              "the instance was not ready in time");
+        break;
+    case FM_BUSY:
+        fault(in, FM_TIMEOUT, "DeadlineExceeded", "context deadline exceeded");
+        break;
+    case FM_STOPPING:
+        bt_child_kill(in->pid, true, SIGKILL);
+        break;
+    case FM_READY:
+    case FM_DEAD:
+        break;
+    }
+}
+
+/* ---- Frames in ---- */
+
+static void got_hello(struct fm_instance *in, const struct fm_hello *hello)
+{
+    const struct fm_instance_owner *owner = in->opts.owner;
+    char why[1024];
+
+    if (hello->version != FM_FRAME_VERSION) {
+        snprintf(why, sizeof(why), "the runtime speaks version %u, not %u",
+                 (unsigned)hello->version, FM_FRAME_VERSION);
+        fault(in, FM_NOT_STARTED, "Unavailable", why);
+        return;
+    }
+    if (hello->error.len > 0) {
+        snprintf(why, sizeof(why), "%.*s", (int)BT_MIN(hello->error.len, sizeof(why) - 1),
+                 (const char *)hello->error.ptr);
+        fault(in, FM_NOT_STARTED, "Unavailable", why);
+        return;
+    }
+    bt_log(BT_LOG_INFO, "FUNC-READY", "instance ready",
+           "instance=%s pid=%d runtime=\"%.*s\"", in->name, (int)in->pid,
+           (int)BT_MIN(hello->runtime.len, 64), (const char *)hello->runtime.ptr);
+    bt_timer_stop(loop_of(in), &in->timer);
+    in->in.max = in->opts.max_message;
+    set_state(in, FM_READY);
+    owner->ready(owner->arg, in);
+}
+
+/* A status name as gRPC has them; anything else a runtime sends is Unknown. */
+static void code_of(const struct fm_reply *reply, char out[MAX_TYPE])
+{
+    size_t n = reply->error_type.len;
+
+    snprintf(out, MAX_TYPE, "Unknown");
+    if (n == 0 || n >= MAX_TYPE)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = reply->error_type.ptr[i] | 0x20;
+
+        if (c < 'a' || c > 'z')
+            return;
+    }
+    memcpy(out, reply->error_type.ptr, n);
+    out[n] = '\0';
+}
+
+static void answer(struct fm_instance *in, const struct fm_result *result)
+{
+    const struct fm_instance_owner *owner = in->opts.owner;
+    struct fm_call *call = bt_steal(in->call);
+
+    bt_timer_stop(loop_of(in), &in->timer);
+    in->served++;
+    set_state(in, FM_READY);
+    owner->answered(owner->arg, in, call, result);
+}
+
+static void got_reply(struct fm_instance *in, const struct fm_reply *reply)
+{
+    struct fm_result result = { .outcome = FM_OK, .payload = reply->payload };
+    struct bt_buf text = { 0 };
+    char code[MAX_TYPE];
+
+    if (reply->id != in->call_id || in->out_off < in->out.len) {
+        bad_frame(in);
+        return;
+    }
+    if (!reply->failed) {
+        answer(in, &result);
+        return;
+    }
+    code_of(reply, code);
+    result = (struct fm_result){ .outcome = FM_FAILED, .type = FM_STATUS_ERROR };
+    result.message = "rpc error: code = Unknown desc = (out of memory)";
+    if (bt_buf_printf(&text, "rpc error: code = %s desc = %.*s", code,
+                      (int)BT_MIN(reply->error_message.len, MAX_ERROR_TEXT),
+                      (const char *)reply->error_message.ptr) == 0)
+        result.message = (const char *)text.data;
+    answer(in, &result);
+    bt_buf_deinit(&text);
+}
+
+static void got_log(struct fm_instance *in, const struct fm_log_frame *log)
+{
+    bt_log(log->level > BT_LOG_DEBUG ? BT_LOG_DEBUG : (enum bt_log_level)log->level,
+           "FUNC-LOG", "a runtime reports", "instance=%s text=\"%.*s\"", in->name,
+           (int)BT_MIN(log->text.len, FM_OUTPUT_LINE), (const char *)log->text.ptr);
+}
+
+static void got_frame(struct fm_instance *in, const struct fm_frame *frame)
+{
+    if (frame->kind == FM_LOG)
+        got_log(in, &frame->log);
+    else if (frame->kind == FM_HELLO && in->state == FM_STARTING)
+        got_hello(in, &frame->hello);
+    else if (frame->kind == FM_REPLY && in->state == FM_BUSY)
+        got_reply(in, &frame->reply);
+    else
+        bad_frame(in);
+}
+
+/* Frames in one read are handled until the instance stops. At most one of them is a hello or a reply
+ * that is due; a second one is a fault. */
+static void read_frames(struct fm_instance *in)
+{
+    struct fm_frame frame;
+    int r = 0;
+
+    while (r == 0 && in->state != FM_STOPPING) {
+        r = fm_frame_in_next(&in->in, &frame);
+        if (r == 0)
+            got_frame(in, &frame);
+        else if (r == BT_ELIMIT && in->state == FM_BUSY)
+            reply_too_large(in, in->in.oversize);
+        else if (r != FM_FRAME_MORE)
+            bad_frame(in);
+    }
+}
+
+/* False when there is no more for now, or the instance is being stopped. */
+static bool read_some(struct fm_instance *in)
+{
+    ssize_t n = read(in->reply_fd, in->opts.env->chunk, FM_READ_CHUNK);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0)
+        closed_by_child(in);
+    else if (fm_frame_in_feed(&in->in, in->opts.env->chunk, (size_t)n) != 0)
+        bad_frame(in);
+    else
+        read_frames(in);
+    return in->state != FM_STOPPING;
+}
+
+static void on_reply(struct bt_io *io, unsigned events)
+{
+    (void)events;
+    (void)read_some(bt_container_of(io, struct fm_instance, reply_io));
+}
+
+/* ---- Frames out ---- */
+
+/* False when the pipe is broken. */
+static bool write_some(struct fm_instance *in)
+{
+    while (in->out_off < in->out.len) {
+        ssize_t n =
+            write(in->call_fd, in->out.data + in->out_off, in->out.len - in->out_off);
+
+        if (n >= 0)
+            in->out_off += (size_t)n;
+        else if (errno == EAGAIN)
+            break;
+        else if (errno != EINTR)
+            return false;
+    }
+    if (in->out_off == in->out.len) {
+        in->out.len = 0;
+        in->out_off = 0;
+    }
+    bt_io_set(loop_of(in), &in->call_io, in->out.len > 0 ? BT_WRITE : 0);
+    return true;
+}
+
+static void on_writable(struct bt_io *io, unsigned events)
+{
+    struct fm_instance *in = bt_container_of(io, struct fm_instance, call_io);
+
+    (void)events;
+    if (!write_some(in))
+        closed_by_child(in);
+}
+
+static struct bt_slice slice_of(const char *s)
+{
+    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
+}
+
+static int send_hello(struct fm_instance *in)
+{
+    struct fm_frame frame = { .kind = FM_HELLO };
+
+    frame.hello.version = FM_FRAME_VERSION;
+    frame.hello.max_message = in->opts.max_message;
+    frame.hello.function = slice_of(in->opts.function);
+    frame.hello.handler = slice_of(in->opts.handler);
+    frame.hello.codedir = slice_of(in->opts.codedir);
+    return fm_frame_encode(&frame, FM_FRAME_MAX_HELLO, &in->out, NULL);
+}
+
+int fm_instance_call(struct fm_instance *in, struct fm_call *call, uint64_t timeout_ms,
+                     size_t *len)
+{
+    struct fm_frame frame = { .kind = FM_CALL };
+    int r;
+
+    assert(in->state == FM_READY);
+    frame.call.id = in->call_id + 1;
+    frame.call.message = call->message;
+    r = fm_frame_encode(&frame, in->opts.max_message, &in->out, len);
+    if (r != 0)
+        return r;
+    in->call_id++;
+    in->call = call;
+    set_state(in, FM_BUSY);
+    bt_timer_start(loop_of(in), &in->timer, timeout_ms, 0);
+    /* A broken pipe is found again on the loop, as end of file: no callback from inside a call. */
+    (void)write_some(in);
+    return 0;
+}
+
+/* ---- Life ---- */
+
+struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts)
+{
+    struct fm_instance *in = bt_calloc(1, sizeof(*in));
+    struct bt_buf name = { 0 };
+
+    if (in == NULL)
+        return NULL;
+    in->opts = *opts;
+    in->call_fd = in->reply_fd = in->output.fd = -1;
+    in->in.max = FM_FRAME_MAX_HELLO;
+    in->exit.msg.kind = FM_MSG_EXIT;
+    bt_timer_init(&in->timer, on_timer);
+    if (bt_buf_printf(&name, "%s.%u", opts->function, opts->number) == 0)
+        in->name = bt_buf_steal_str(&name);
+    bt_buf_deinit(&name);
+    if (in->name == NULL) {
+        bt_free(in);
+        return NULL;
+    }
+    return in;
+}
+
+void fm_instance_free(struct fm_instance *in)
+{
+    if (in == NULL)
+        return;
+    bt_timer_stop(loop_of(in), &in->timer);
+    fm_output_close(&in->output);
+    fm_frame_in_deinit(&in->in);
+    bt_buf_deinit(&in->out);
+    bt_free(in->name);
+    bt_free(in);
+}
+
+/* The child's ends block, ours do not. */
+static int open_pipes(int calls[2], int replies[2], int output[2])
+{
+    if (bt_sys_pipe(calls) != 0 || bt_sys_pipe(replies) != 0 ||
+        bt_sys_pipe(output) != 0 || fcntl(calls[1], F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(replies[0], F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(output[0], F_SETFL, O_NONBLOCK) != 0)
+        return bt_origin(BT_EIO, "the pipes of an instance cannot be made");
+    return 0;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static void close_pair(int fds[2])
+{
+    close_fd(&fds[0]);
+    close_fd(&fds[1]);
+}
+
+static int spawn(struct fm_instance *in, int call_fd, int reply_fd, int output_fd)
+{
+    const struct fm_env *env = in->opts.env;
+    const struct bt_child_fd fds[] = {
+        { env->null_fd, 0 },
+        { output_fd, 1 },
+        { output_fd, 2 },
+        { call_fd, CALL_FD },
+        { reply_fd, REPLY_FD },
+        { env->source_fds[in->opts.interp->language], FM_SOURCE_FD },
+    };
+    char *argv[FM_INTERP_ARGS];
+    struct fm_child_env child_env bt_cleanup(fm_child_env_deinit) = { 0 };
+    struct bt_child_opts opts = { .file = in->opts.interp->path, .argv = argv };
+    int r = fm_child_env_init(&child_env, in->name, in->opts.function, in->opts.extra_env,
+                              in->opts.n_extra_env);
+
+    if (r != 0)
+        return r;
+    fm_interp_argv(in->opts.interp, argv);
+    opts.envp = child_env.envp;
+    opts.cwd = env->work_dir;
+    opts.fds = fds;
+    opts.n_fds = BT_ARRAY_LEN(fds);
+    opts.new_group = true;
+    return bt_child_spawn(env->super, &opts, env->mbox, &in->exit, &in->pid);
+}
+
+static void begin(struct fm_instance *in, int *call_fd, int *reply_fd, int *output_fd)
+{
+    in->call_fd = *call_fd;
+    in->reply_fd = *reply_fd;
+    in->state = FM_STARTING;
+    bt_io_init(&in->call_io, in->call_fd, on_writable);
+    bt_io_init(&in->reply_io, in->reply_fd, on_reply);
+    bt_io_start(loop_of(in), &in->call_io, BT_WRITE);
+    bt_io_start(loop_of(in), &in->reply_io, BT_READ);
+    fm_output_start(&in->output, loop_of(in), in->name, in->opts.env->chunk, *output_fd);
+    bt_timer_start(loop_of(in), &in->timer, (uint64_t)in->opts.timeout, 0);
+    *call_fd = *reply_fd = *output_fd = -1;
+}
+
+int fm_instance_start(struct fm_instance *in)
+{
+    int calls[2] = { -1, -1 }, replies[2] = { -1, -1 }, output[2] = { -1, -1 };
+    int r = send_hello(in);
+
+    if (r == 0)
+        r = open_pipes(calls, replies, output);
+    if (r == 0)
+        r = spawn(in, calls[0], replies[1], output[1]);
+    if (r == 0)
+        begin(in, &calls[1], &replies[0], &output[0]);
+    close_pair(calls);
+    close_pair(replies);
+    close_pair(output);
+    return r;
+}
+
+void fm_instance_stop(struct fm_instance *in)
+{
+    const struct fm_instance_owner *owner = in->opts.owner;
+    struct fm_result result = { .outcome = FM_STOPPED, .type = FM_STATUS_ERROR };
+    struct fm_call *call = bt_steal(in->call);
+
+    if (in->state == FM_STOPPING || in->state == FM_DEAD)
+        return;
+    begin_stop(in);
+    result.message = "rpc error: code = Canceled desc = the function manager stops";
+    if (call != NULL)
+        owner->answered(owner->arg, in, call, &result);
+}
+
+static void log_exit(const struct fm_instance *in, bool expected)
+{
+    int status = in->exit.status;
+    bool signaled = WIFSIGNALED(status);
+
+    bt_log(expected ? BT_LOG_DEBUG : BT_LOG_WARN, "FUNC-EXIT", "instance ended",
+           "instance=%s pid=%d %s=%d", in->name, (int)in->pid,
+           signaled ? "signal" : "status",
+           signaled ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+void fm_instance_exited(struct bt_msg *msg)
+{
+    struct bt_child_exit *e = bt_container_of(msg, struct bt_child_exit, msg);
+    struct fm_instance *in = bt_container_of(e, struct fm_instance, exit);
+    const struct fm_instance_owner *owner = in->opts.owner;
+
+    log_exit(in, in->state == FM_STOPPING);
+    /* What the handler started may still run in the group. */
+    bt_child_kill(in->pid, true, SIGKILL);
+    /* A reply may have been written just before the end; a pipe holds 64 KiB to 1 MiB. */
+    for (int i = 0; i < 16 && in->state != FM_STOPPING && read_some(in); i++)
+        ;
+    if (in->state != FM_STOPPING)
+        closed_by_child(in);
+    bt_timer_stop(loop_of(in), &in->timer);
+    set_state(in, FM_DEAD);
+    owner->gone(owner->arg, in);
+}

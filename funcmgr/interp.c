@@ -1,0 +1,183 @@
+/* Interpreters by name. A name stands for one or more programs, tried in order in every folder of
+ * PATH. A program that is a script (version managers put such wrappers first in PATH; they start a
+ * shell or two) is taken only when there is no real one.
+ *
+ * Failure: nothing found; the caller gets a text that says which names were looked for and where. */
+#include "funcmgr/interp.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/mem.h"
+
+#define MAX_CANDIDATES 3
+#define MAX_PATH       4096
+
+struct alias {
+    const char *runtime;
+    enum fm_language language;
+    const char *programs[MAX_CANDIDATES];
+};
+
+/* A name that is not here is the program's own name. */
+static const struct alias aliases[] = {
+    { "python", FM_PYTHON, { "python3", "python", "python2" } },
+    { "python2", FM_PYTHON, { "python2", "python2.7", NULL } },
+    { "python27", FM_PYTHON, { "python2.7", "python2", NULL } },
+    { "node", FM_NODE, { "node", "nodejs", NULL } },
+};
+
+static bool language_of(const char *program, enum fm_language *out)
+{
+    const char *base = strrchr(program, '/');
+
+    base = base != NULL ? base + 1 : program;
+    if (strncmp(base, "python", 6) == 0 || strncmp(base, "pypy", 4) == 0)
+        *out = FM_PYTHON;
+    else if (strncmp(base, "node", 4) == 0)
+        *out = FM_NODE;
+    else
+        return false;
+    return true;
+}
+
+/* nodeNN also means: the node there is. */
+static struct alias candidates(const char *runtime)
+{
+    struct alias own = { .runtime = runtime, .programs = { runtime, NULL, NULL } };
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(aliases); i++) {
+        if (strcmp(aliases[i].runtime, runtime) == 0)
+            return aliases[i];
+    }
+    if (strncmp(runtime, "node", 4) == 0) {
+        own.programs[1] = "node";
+        own.programs[2] = "nodejs";
+    }
+    return own;
+}
+
+static bool is_program(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+static bool is_script(const char *path)
+{
+    char head[2] = { 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, head, sizeof(head)) : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return n == 2 && head[0] == '#' && head[1] == '!';
+}
+
+/* Search all folders for one program. */
+static bool search_program(const char *program, const char *search, bool scripts,
+                           char path[MAX_PATH])
+{
+    while (*search != '\0') {
+        size_t len = strcspn(search, ":");
+        int n = snprintf(path, MAX_PATH, "%.*s/%s", (int)len, search, program);
+
+        if (len > 0 && search[0] == '/' && n > 0 && n < MAX_PATH && is_program(path) &&
+            is_script(path) == scripts)
+            return true;
+        search += len + (search[len] == ':');
+    }
+    return false;
+}
+
+static bool search_all(const struct alias *a, const char *search, char path[MAX_PATH])
+{
+    for (int scripts = 0; scripts <= 1; scripts++) {
+        for (size_t i = 0; i < MAX_CANDIDATES && a->programs[i] != NULL; i++) {
+            if (search_program(a->programs[i], search, scripts != 0, path))
+                return true;
+        }
+    }
+    return false;
+}
+
+static int not_found(const struct alias *a, const char *search, struct bt_buf *why)
+{
+    int r = bt_buf_printf(why, "no program");
+
+    for (size_t i = 0; r == 0 && i < MAX_CANDIDATES && a->programs[i] != NULL; i++)
+        r = bt_buf_printf(why, "%s %s", i > 0 ? " or" : "", a->programs[i]);
+    if (r == 0)
+        r = bt_buf_printf(why, " in the folders of PATH: %s", search);
+    return r != 0 ? r : BT_EINVAL;
+}
+
+static int found(const char *path, enum fm_language language, struct fm_interp *out)
+{
+    out->language = language;
+    out->path = bt_strdup(path);
+    return out->path != NULL ? 0 : BT_ENOMEM;
+}
+
+int fm_interp_find(const char *runtime, const char *search, struct fm_interp *out,
+                   struct bt_buf *why)
+{
+    struct alias a = candidates(runtime);
+    char path[MAX_PATH];
+    int r;
+
+    *out = (struct fm_interp){ 0 };
+    if (!language_of(runtime, &a.language)) {
+        r = bt_buf_printf(why,
+                          "\"%s\" is not a runtime: expected python, python2, "
+                          "python3, python3.x, node, nodeNN or the absolute path of "
+                          "such a program",
+                          runtime);
+        return r != 0 ? r : BT_EINVAL;
+    }
+    if (runtime[0] == '/') {
+        if (is_program(runtime))
+            return found(runtime, a.language, out);
+        r = bt_buf_printf(why, "%s is not a program that can be run", runtime);
+        return r != 0 ? r : BT_EINVAL;
+    }
+    if (strchr(runtime, '/') != NULL) {
+        r = bt_buf_printf(why, "\"%s\": a path must be absolute", runtime);
+        return r != 0 ? r : BT_EINVAL;
+    }
+    if (!search_all(&a, search, path))
+        return not_found(&a, search, why);
+    return found(path, a.language, out);
+}
+
+void fm_interp_deinit(struct fm_interp *interp)
+{
+    bt_free(interp->path);
+    interp->path = NULL;
+}
+
+/* Python: no environment, no user's packages, no slow site files (the runtime loads those when an
+ * import needs them). Node: `-e`, because a script by descriptor needs options that differ between
+ * versions. */
+static const char *const args[FM_N_LANGUAGES][FM_INTERP_ARGS - 1] = {
+    [FM_PYTHON] = { "-E", "-s", "-S", "/proc/self/fd/5", NULL },
+    [FM_NODE] = { "-e",
+                  "require('vm').runInThisContext(require('fs').readFileSync("
+                  "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})(require)",
+                  NULL },
+};
+
+void fm_interp_argv(const struct fm_interp *interp, char *argv[FM_INTERP_ARGS])
+{
+    size_t n = 0;
+
+    argv[n++] = interp->path;
+    for (const char *const *p = args[interp->language]; *p != NULL; p++)
+        argv[n++] = (char *)(uintptr_t)*p;
+    argv[n] = NULL;
+}

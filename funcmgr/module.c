@@ -1,0 +1,325 @@
+/* The module: one thread with one loop for all functions and rules.
+ *
+ * Start: interpreters are looked up and code folders checked before anything runs, and all that is wrong is
+ * logged, not only the first; then the thread starts the pools' minimum and opens the rules' sessions.
+ * Stop: rules take nothing new and pools no waiting calls; running calls have FM_DRAIN_MS, then their processes
+ * are ended, and after the same time again results that the hub has not taken are given up. When
+ * no process and no job is left the thread reports and ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "funcmgr/rule.h"
+#include "funcmgr/stats.h"
+#include "runtime-embed/runtime_embed.h"
+
+#define FM_DRAIN_MS 5000u
+
+struct manager {
+    const struct fm_conf *conf;
+    struct fm_env env;
+    struct hub *hub;
+    struct fm_pool *pools; /* conf->functions.n, in that order */
+    struct fm_rule *rules; /* conf->rules.n */
+    size_t n_pools;        /* initialised */
+    pthread_t thread;
+    bool has_thread, watched;
+    struct bt_msg stop_msg;
+    struct bt_timer drain_timer;
+    unsigned drain_rounds;
+    size_t n_draining; /* pools and rules that are not drained */
+};
+
+/* ---- Stopping ---- */
+
+static void on_drained(void *arg)
+{
+    struct manager *m = arg;
+
+    if (--m->n_draining > 0)
+        return;
+    bt_timer_stop(m->env.loop, &m->drain_timer);
+    bt_mbox_close(m->env.mbox);
+    bt_loop_stop(m->env.loop);
+}
+
+static void on_drain_timer(struct bt_timer *t)
+{
+    struct manager *m = bt_container_of(t, struct manager, drain_timer);
+
+    if (m->drain_rounds++ == 0) {
+        for (size_t i = 0; i < m->n_pools; i++)
+            fm_pool_kill(&m->pools[i]);
+        return;
+    }
+    for (size_t i = 0; i < m->conf->rules.n; i++)
+        fm_rule_abandon(&m->rules[i]);
+}
+
+static void begin_stop(struct manager *m)
+{
+    /* One more than there are, so that the last of them is not met inside the loops. */
+    m->n_draining = m->n_pools + m->conf->rules.n + 1;
+    bt_timer_start(m->env.loop, &m->drain_timer, FM_DRAIN_MS, FM_DRAIN_MS);
+    for (size_t i = 0; i < m->conf->rules.n; i++)
+        fm_rule_close(&m->rules[i]);
+    for (size_t i = 0; i < m->n_pools; i++)
+        fm_pool_close(&m->pools[i]);
+    on_drained(m);
+}
+
+static void on_msg(void *arg, struct bt_msg *msg)
+{
+    if (msg->kind == FM_MSG_EXIT)
+        fm_instance_exited(msg);
+    else
+        begin_stop(arg);
+}
+
+/* ---- The thread ---- */
+
+static void *run(void *arg)
+{
+    struct manager *m = arg;
+
+    bt_sys_thread_name("funcmgr");
+    for (size_t i = 0; i < m->n_pools; i++)
+        fm_pool_start(&m->pools[i]);
+    for (size_t i = 0; i < m->conf->rules.n; i++)
+        fm_rule_open(&m->rules[i]);
+    bt_loop_run(m->env.loop);
+    bt_super_stopped(m->env.super, m);
+    return NULL;
+}
+
+/* ---- Creating ---- */
+
+static int check_codedir(const struct manager *m, const struct fm_function_conf *c)
+{
+    int base = open(m->env.work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    bool ok = base >= 0 && fstatat(base, c->codedir, &st, 0) == 0 && S_ISDIR(st.st_mode);
+
+    if (base >= 0)
+        close(base);
+    if (ok)
+        return 0;
+    bt_log(BT_LOG_ERROR, "FUNC-CODEDIR", "a function's code folder does not exist",
+           "function=%s codedir=\"%s\" in=\"%s\"", c->name, c->codedir, m->env.work_dir);
+    return BT_ECONF;
+}
+
+static int create_pool(struct manager *m, const struct fm_function_conf *c)
+{
+    const char *path = getenv("PATH");
+    struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+    int r = check_codedir(m, c);
+    int found =
+        fm_interp_find(c->runtime, path != NULL ? path : "/usr/bin:/bin", &interp, &why);
+
+    if (found == BT_EINVAL) {
+        bt_log(BT_LOG_ERROR, "FUNC-RUNTIME", "a function's runtime is not installed",
+               "function=%s runtime=%s reason=\"%.*s\"", c->name, c->runtime,
+               (int)why.len, (const char *)why.data);
+        return BT_ECONF;
+    }
+    if (found != 0 || r != 0)
+        return found != 0 ? found : r;
+    bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function", "function=%s program=%s", c->name,
+           interp.path);
+    r = fm_pool_init(&m->pools[m->n_pools++], c, &m->env, &interp);
+    m->pools[m->n_pools - 1].arg = m;
+    m->pools[m->n_pools - 1].drained = on_drained;
+    return r;
+}
+
+static int create_pools(struct manager *m)
+{
+    const struct fm_function_conf *c = m->conf->functions.items;
+    int result = 0;
+
+    m->pools = bt_calloc(m->conf->functions.n + 1, sizeof(*m->pools));
+    if (m->pools == NULL)
+        return BT_ENOMEM;
+    for (size_t i = 0; i < m->conf->functions.n; i++) {
+        int r = create_pool(m, &c[i]);
+
+        if (r != 0)
+            result = r;
+    }
+    return result;
+}
+
+static struct fm_pool *find_pool(struct manager *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_pools; i++) {
+        if (strcmp(m->pools[i].conf->name, name) == 0)
+            return &m->pools[i];
+    }
+    return NULL;
+}
+
+static int create_rules(struct manager *m)
+{
+    const struct fm_rule_conf *c = m->conf->rules.items;
+
+    m->rules = bt_calloc(m->conf->rules.n + 1, sizeof(*m->rules));
+    if (m->rules == NULL)
+        return BT_ENOMEM;
+    if (m->conf->rules.n > 0 && m->hub == NULL) {
+        bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
+               "rules need the hub, and it does not run in this process", "rules=%zu",
+               m->conf->rules.n);
+        return BT_ECONF;
+    }
+    for (size_t i = 0; i < m->conf->rules.n; i++) {
+        struct fm_pool *pool = find_pool(m, c[i].function);
+
+        if (pool == NULL)
+            return bt_origin(BT_ECONF, "a rule names a function that does not exist");
+        fm_rule_init(&m->rules[i], &c[i], &m->conf->hub, m->hub, m->env.loop, pool);
+        m->rules[i].number = (unsigned)i + 1;
+        m->rules[i].arg = m;
+        m->rules[i].drained = on_drained;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const unsigned char *p, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return bt_origin(BT_EIO, "a runtime's source cannot be written");
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int open_source(struct manager *m, enum fm_language language)
+{
+    int fd = bt_sys_memfd("baetyl-runtime");
+
+    if (fd < 0)
+        return bt_origin(BT_EIO, "no file in memory for a runtime's source");
+    m->env.source_fds[language] = fd;
+    return language == FM_PYTHON ? write_all(fd, re_python_source, re_python_source_len)
+                                 : write_all(fd, re_node_source, re_node_source_len);
+}
+
+static int create_env(struct manager *m)
+{
+    int r = 0;
+
+    m->env.loop = bt_loop_new("funcmgr", false);
+    if (m->env.loop != NULL)
+        m->env.mbox = bt_mbox_new(m->env.loop, on_msg, m);
+    m->env.chunk = bt_malloc(FM_READ_CHUNK);
+    if (m->env.mbox == NULL || m->env.chunk == NULL)
+        return BT_ENOMEM;
+    m->env.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (m->env.null_fd < 0)
+        return bt_origin(BT_EIO, "/dev/null cannot be opened");
+    for (int i = 0; r == 0 && i < FM_N_LANGUAGES; i++)
+        r = open_source(m, (enum fm_language)i);
+    return r;
+}
+
+static void free_manager(void *self)
+{
+    struct manager *m = self;
+
+    if (m == NULL)
+        return;
+    if (m->has_thread)
+        pthread_join(m->thread, NULL);
+    if (m->watched)
+        bt_super_unwatch(m->env.super, m->env.loop);
+    for (size_t i = 0; i < m->n_pools; i++)
+        fm_pool_deinit(&m->pools[i]);
+    bt_mbox_free(m->env.mbox);
+    bt_loop_free(m->env.loop);
+    for (int i = 0; i < FM_N_LANGUAGES; i++) {
+        if (m->env.source_fds[i] >= 0)
+            close(m->env.source_fds[i]);
+    }
+    if (m->env.null_fd >= 0)
+        close(m->env.null_fd);
+    bt_free(m->env.chunk);
+    bt_free(m->pools);
+    bt_free(m->rules);
+    bt_free(m);
+}
+
+static int create(const struct bt_module_env *env, void **out)
+{
+    struct manager *m = bt_calloc(1, sizeof(*m));
+    int r;
+
+    if (m == NULL)
+        return bt_origin(BT_ENOMEM, "the function manager does not fit in memory");
+    m->conf = env->conf;
+    m->env.super = env->super;
+    m->env.work_dir = env->work_dir;
+    m->env.null_fd = m->env.source_fds[FM_PYTHON] = m->env.source_fds[FM_NODE] = -1;
+    m->hub = env->find(env->super, "hub");
+    m->stop_msg.kind = FM_MSG_STOP;
+    bt_timer_init(&m->drain_timer, on_drain_timer);
+    fm_stats_register();
+    r = create_env(m);
+    if (r == 0)
+        r = create_pools(m);
+    if (r == 0)
+        r = create_rules(m);
+    if (r != 0) {
+        free_manager(m);
+        return r;
+    }
+    *out = m;
+    return 0;
+}
+
+static int start(void *self)
+{
+    struct manager *m = self;
+    int r = bt_super_watch(m->env.super, m->env.loop);
+
+    if (r != 0)
+        return r;
+    m->watched = true;
+    if (pthread_create(&m->thread, NULL, run, m) != 0)
+        return bt_origin(BT_EIO, "the function manager's thread cannot be started");
+    m->has_thread = true;
+    return 0;
+}
+
+static void stop(void *self)
+{
+    struct manager *m = self;
+
+    /* The mailbox is closed only by this message's consequences. */
+    if (bt_mbox_post(m->env.mbox, &m->stop_msg) != 0)
+        bt_super_fail(m->env.super, "the function manager cannot be stopped");
+}
+
+const struct bt_module_ops fm_module = {
+    .name = "funcmgr",
+    .help = "Sends messages through functions in Python and Node.",
+    .create = create,
+    .start = start,
+    .stop = stop,
+    .free = free_manager,
+};

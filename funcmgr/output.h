@@ -1,0 +1,32 @@
+/* What an instance writes to its standard output and error, as lines in the log. One pipe for both.
+ * The function manager's thread only. */
+#ifndef FUNCMGR_OUTPUT_H
+#define FUNCMGR_OUTPUT_H
+
+#include "core/buf.h"
+#include "core/loop.h"
+
+#define FM_OUTPUT_LINE      1024u /* bytes of a line; the rest of it is dropped */
+#define FM_OUTPUT_BURST     100u  /* lines per window */
+#define FM_OUTPUT_WINDOW_MS 1000u
+
+struct fm_output {
+    struct bt_loop *loop;
+    const char *name; /* of the instance, borrowed */
+    uint8_t *chunk;   /* FM_READ_CHUNK bytes, borrowed */
+    int fd;           /* -1 when closed */
+    struct bt_io io;
+    char line[FM_OUTPUT_LINE + 1];
+    size_t len;
+    uint64_t window; /* loop ms at which the window began */
+    unsigned lines;  /* in this window */
+    uint64_t held;   /* lines not logged */
+};
+
+/* Takes fd (not blocking). */
+void fm_output_start(struct fm_output *o, struct bt_loop *loop, const char *name,
+                     uint8_t *chunk, int fd);
+/* Log what is there, then close. Idempotent after a start; harmless when fd is -1. */
+void fm_output_close(struct fm_output *o);
+
+#endif

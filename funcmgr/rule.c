@@ -1,0 +1,381 @@
+/* Messages of one subscription through one function.
+ *
+ * Happy path: delivery -> job -> pool -> result -> publish -> acknowledge the delivery. At QoS 1 the delivery
+ * is acknowledged only when the hub has the result safely (on_published); with no result, or one at QoS 0, at
+ * once. The window of the session is the number of instances and a few, so a slow function makes the hub
+ * keep the rest.
+ * Failure modes: a failed call publishes the error message in place of the result, so a bad message is never
+ * run again. A result that the hub would not take, because of its size, becomes an error message. A result
+ * that the hub refuses leaves the delivery unacknowledged. QoS 0 has no back-pressure: beyond the limits of
+ * waiting messages it is dropped and counted. When the session is lost the jobs that run are orphans: they
+ * end, and nothing of them is published; the hub delivers their messages again. */
+#include "funcmgr/rule.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/sys.h"
+#include "funcmgr/error_json.h"
+#include "funcmgr/stats.h"
+
+#define UUID_LEN 36u
+#define REFUSED  0x80u
+
+struct job {
+    struct fm_call call;
+    struct bt_list link; /* in the rule's jobs */
+    struct fm_rule *rule;
+    struct hub_delivery *delivery; /* NULL: an orphan */
+    size_t n_bytes;
+    bool publishing; /* waits for on_published */
+    char uuid[UUID_LEN + 1];
+};
+
+static void make_uuid(char out[UUID_LEN + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t b[16];
+    size_t n = 0;
+
+    if (bt_sys_random(b, sizeof(b)) != 0)
+        memset(b, 0, sizeof(b));
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    for (size_t i = 0; i < sizeof(b); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            out[n++] = '-';
+        out[n++] = digits[b[i] >> 4];
+        out[n++] = digits[b[i] & 15];
+    }
+    out[n] = '\0';
+}
+
+/* ---- The end of a job ---- */
+
+static void check_drained(struct fm_rule *rule)
+{
+    if (!rule->closing || rule->closed || rule->n_jobs > 0)
+        return;
+    rule->closed = true;
+    bt_timer_stop(rule->loop, &rule->reopen_timer);
+    if (rule->client != NULL)
+        hub_client_close(bt_steal(rule->client));
+    rule->drained(rule->arg);
+}
+
+static void end_job(struct job *job, bool ok)
+{
+    struct fm_rule *rule = job->rule;
+
+    if (job->delivery != NULL)
+        hub_client_ack(rule->client, bt_steal(job->delivery), ok);
+    bt_list_remove(&job->link);
+    rule->n_jobs--;
+    rule->n_bytes -= job->n_bytes;
+    bt_free(job);
+    check_drained(rule);
+}
+
+/* ---- Results ---- */
+
+static void log_lost(const struct job *job, const char *reason)
+{
+    bt_log(BT_LOG_ERROR, "FUNC-RESULT", "a result could not be published",
+           "function=%s topic=\"%s\" reason=\"%s\"", job->rule->conf->function,
+           job->rule->conf->publish.topic, reason);
+}
+
+static void publish(struct job *job, struct bt_slice payload)
+{
+    struct fm_rule *rule = job->rule;
+    uint8_t qos = (uint8_t)BT_MIN(job->delivery->qos, rule->conf->publish.qos);
+    int r;
+
+    job->publishing = qos > 0;
+    r = hub_client_publish(rule->client, rule->conf->publish.topic, payload, qos, false,
+                           (uint64_t)(uintptr_t)job);
+    if (r == 0 && qos > 0)
+        return;
+    job->publishing = false;
+    if (r != 0)
+        log_lost(job, bt_error_text(r));
+    /* What the hub will never take must not come again; what it cannot take now must. */
+    end_job(job, r == 0 || r == BT_ELIMIT || r == BT_EINVAL);
+}
+
+static size_t max_result(const struct fm_rule *rule)
+{
+    return hub_max_payload(rule->hub, strlen(rule->conf->publish.topic));
+}
+
+/* The input is repeated in the error message as long as the hub takes it that way. */
+static void publish_error(struct job *job, const char *message, const char *type)
+{
+    struct bt_buf json = { 0 };
+    int r = fm_error_json(&json, message, type, &job->call.message, true);
+
+    bt_metric_add(&fm_stat_errors, 1);
+    if (r == 0 && json.len > max_result(job->rule)) {
+        json.len = 0;
+        r = fm_error_json(&json, message, type, &job->call.message, false);
+    }
+    if (r == 0) {
+        publish(job, (struct bt_slice){ json.data, json.len });
+    } else {
+        log_lost(job, bt_error_text(r));
+        end_job(job, false);
+    }
+    bt_buf_deinit(&json);
+}
+
+static void publish_result(struct job *job, struct bt_slice payload)
+{
+    size_t max = max_result(job->rule);
+    char message[160];
+
+    if (payload.len == 0) {
+        end_job(job, true);
+    } else if (payload.len <= max) {
+        publish(job, payload);
+    } else {
+        snprintf(
+            message, sizeof(message),
+            "rpc error: code = ResourceExhausted desc = the result is larger than the "
+            "hub accepts (%zu vs. %zu)",
+            payload.len, max);
+        publish_error(job, message, FM_STATUS_ERROR);
+    }
+}
+
+static void on_done(struct fm_call *call, const struct fm_result *result)
+{
+    struct job *job = bt_container_of(call, struct job, call);
+
+    bt_metric_add(&fm_stat_calls, 1);
+    if (job->delivery == NULL || result->outcome == FM_STOPPED)
+        end_job(job, false);
+    else if (result->outcome == FM_OK)
+        publish_result(job, result->payload);
+    else
+        publish_error(job, result->message, result->type);
+}
+
+static void on_published(void *arg, uint64_t token, unsigned reason)
+{
+    struct job *job = (struct job *)(uintptr_t)token;
+
+    (void)arg;
+    job->publishing = false;
+    if (reason >= REFUSED)
+        log_lost(job, "refused by the hub");
+    end_job(job, reason < REFUSED);
+}
+
+/* ---- Deliveries ---- */
+
+static bool is_full(const struct fm_rule *rule, const struct hub_delivery *d)
+{
+    return d->qos == 0 && (rule->n_jobs >= FM_RULE_MAX_JOBS ||
+                           rule->n_bytes + d->payload.len > FM_RULE_MAX_BYTES);
+}
+
+static struct job *new_job(struct fm_rule *rule, struct hub_delivery *d)
+{
+    struct job *job = bt_calloc(1, sizeof(*job));
+    struct fm_message *m;
+
+    if (job == NULL)
+        return NULL;
+    job->rule = rule;
+    job->delivery = d;
+    job->n_bytes = d->payload.len;
+    make_uuid(job->uuid);
+    job->call.attempts = rule->conf->retry_max;
+    job->call.done = on_done;
+    m = &job->call.message;
+    m->id = d->pid;
+    m->qos = d->qos;
+    m->topic = d->topic;
+    m->payload = d->payload;
+    m->timestamp = bt_clock_wall_ms() / 1000;
+    m->function = (struct bt_slice){ (const uint8_t *)rule->conf->function,
+                                     strlen(rule->conf->function) };
+    m->invoke_id = (struct bt_slice){ (const uint8_t *)job->uuid, UUID_LEN };
+    bt_list_push_back(&rule->jobs, &job->link);
+    rule->n_jobs++;
+    rule->n_bytes += job->n_bytes;
+    return job;
+}
+
+static void on_message(void *arg, struct hub_delivery *d)
+{
+    struct fm_rule *rule = arg;
+    struct job *job;
+
+    if (rule->closing) {
+        hub_client_ack(rule->client, d, false);
+        return;
+    }
+    if (is_full(rule, d)) {
+        bt_metric_add(&fm_stat_dropped, 1);
+        bt_log(BT_LOG_WARN, "FUNC-DROPPED", "too many messages wait for a function",
+               "function=%s waiting=%zu", rule->conf->function, rule->n_jobs);
+        hub_client_ack(rule->client, d, true);
+        return;
+    }
+    job = new_job(rule, d);
+    if (job == NULL)
+        hub_client_ack(rule->client, d, false);
+    else
+        fm_pool_call(rule->pool, &job->call);
+}
+
+/* ---- The session ---- */
+
+static void reopen_later(struct fm_rule *rule)
+{
+    uint64_t max = (uint64_t)rule->hub_conf->interval;
+
+    if (rule->closing)
+        return;
+    rule->pause = rule->pause == 0 ? FM_REOPEN_MIN_MS : rule->pause * 2;
+    rule->pause = BT_MIN(rule->pause, max);
+    bt_timer_start(rule->loop, &rule->reopen_timer, rule->pause, 0);
+}
+
+/* The payload goes with the delivery, so a job that goes on must not look at it. */
+static void make_orphan(struct job *job)
+{
+    hub_client_ack(job->rule->client, bt_steal(job->delivery), false);
+    job->call.message.topic = job->call.message.payload = (struct bt_slice){ NULL, 0 };
+    job->call.attempts = 1;
+}
+
+static void close_session(struct fm_rule *rule)
+{
+    struct bt_list *it, *next;
+
+    bt_list_for_each_safe (it, next, &rule->jobs) {
+        struct job *job = bt_list_entry(it, struct job, link);
+
+        if (job->publishing)
+            end_job(job, false);
+        else if (job->delivery != NULL && bt_list_linked(&job->call.link))
+            fm_pool_cancel(rule->pool, &job->call);
+        else if (job->delivery != NULL)
+            make_orphan(job);
+    }
+    rule->ready = false;
+    if (rule->client != NULL)
+        hub_client_close(bt_steal(rule->client));
+}
+
+static void on_closed(void *arg, unsigned reason)
+{
+    struct fm_rule *rule = arg;
+
+    bt_log(BT_LOG_WARN, "FUNC-SESSION", "a rule's session was closed",
+           "function=%s client=\"%s\" reason=0x%02x", rule->conf->function,
+           rule->conf->clientid != NULL ? rule->conf->clientid : "", reason);
+    close_session(rule);
+    reopen_later(rule);
+}
+
+static void on_ready(void *arg, unsigned reason)
+{
+    struct fm_rule *rule = arg;
+
+    if (reason < REFUSED) {
+        rule->ready = true;
+        rule->pause = 0;
+        bt_log(BT_LOG_INFO, "FUNC-RULE", "rule ready", "function=%s filter=\"%s\"",
+               rule->conf->function, rule->conf->subscribe.topic);
+        return;
+    }
+    bt_log(BT_LOG_ERROR, "FUNC-REFUSED", "the hub refused a rule's login or subscription",
+           "function=%s filter=\"%s\" reason=0x%02x", rule->conf->function,
+           rule->conf->subscribe.topic, reason);
+    close_session(rule);
+    reopen_later(rule);
+}
+
+static int open_session(struct fm_rule *rule)
+{
+    const char *id = rule->conf->clientid;
+    struct hub_sub sub = { rule->conf->subscribe.topic,
+                           (uint8_t)rule->conf->subscribe.qos };
+    struct hub_client_opts opts = { .subs = &sub, .n_subs = 1 };
+    char own[UUID_LEN + 32];
+
+    opts.clean = rule->hub_conf->cleansession;
+    if (id == NULL || id[0] == '\0') {
+        char uuid[UUID_LEN + 1];
+
+        make_uuid(uuid);
+        snprintf(own, sizeof(own), "rule-%u-%s", rule->number, uuid);
+        id = own;
+        opts.clean = true;
+    }
+    opts.client_id = id;
+    opts.username = rule->hub_conf->username;
+    opts.password = rule->hub_conf->password;
+    opts.window = (uint16_t)(rule->pool->conf->max + FM_RULE_QUEUE);
+    opts.loop = rule->loop;
+    opts.arg = rule;
+    opts.on_ready = on_ready;
+    opts.on_message = on_message;
+    opts.on_published = on_published;
+    opts.on_closed = on_closed;
+    return hub_client_open(rule->hub, &opts, &rule->client);
+}
+
+void fm_rule_open(struct fm_rule *rule)
+{
+    int r = open_session(rule);
+
+    if (r == 0)
+        return;
+    rule->client = NULL;
+    bt_log(BT_LOG_ERROR, "FUNC-OPEN", "a rule's session could not be opened",
+           "function=%s reason=\"%s\"", rule->conf->function, bt_error_text(r));
+    reopen_later(rule);
+}
+
+static void on_reopen(struct bt_timer *t)
+{
+    fm_rule_open(bt_container_of(t, struct fm_rule, reopen_timer));
+}
+
+void fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,
+                  const struct fm_hub_conf *hub_conf, struct hub *hub,
+                  struct bt_loop *loop, struct fm_pool *pool)
+{
+    *rule = (struct fm_rule){
+        .conf = conf, .hub_conf = hub_conf, .hub = hub, .loop = loop, .pool = pool
+    };
+    bt_list_init(&rule->jobs);
+    bt_timer_init(&rule->reopen_timer, on_reopen);
+}
+
+void fm_rule_close(struct fm_rule *rule)
+{
+    rule->closing = true;
+    bt_timer_stop(rule->loop, &rule->reopen_timer);
+    check_drained(rule);
+}
+
+void fm_rule_abandon(struct fm_rule *rule)
+{
+    struct bt_list *it, *next;
+
+    bt_list_for_each_safe (it, next, &rule->jobs) {
+        struct job *job = bt_list_entry(it, struct job, link);
+
+        if (job->publishing)
+            end_job(job, false);
+    }
+}
