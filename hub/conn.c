@@ -289,7 +289,7 @@ void hub_conn_free(struct hub_conn *c)
     bt_list_remove(&c->all);
     bt_list_remove(&c->dirty);
     if (c->out.bytes > 0)
-        (void)hub_outq_flush(&c->out, bt_io_fd(&c->io));
+        (void)!hub_outq_flush(&c->out, bt_io_fd(&c->io)); /* the last words, if the socket takes them */
     bt_io_stop(c->worker->loop, &c->io);
     (void)close(bt_io_fd(&c->io));
     hub_outq_deinit(&c->out);

@@ -19,6 +19,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "hub/conn.h"
 #include "hub/listen_url.h"
 #include "hub/worker.h"
 

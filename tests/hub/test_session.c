@@ -1,0 +1,328 @@
+/* The session's queue: window, order, redelivery, disk backlog. No thread, no socket, no database:
+ * the link is a recorder and store operations are read from the worker's batch. */
+#include "hub/session.c"
+
+#include "hub/conn.h"
+#include "tests/harness.h"
+
+#define MAX_SENT 4096
+
+struct sent {
+    uint16_t pid;
+    uint8_t qos;
+    bool dup, retain;
+    char payload[16];
+};
+static struct sent sent[MAX_SENT];
+static size_t n_sent;
+static bool link_is_ready = true;
+
+static struct hub_conf conf;
+static struct hub hub;
+static struct hub_worker worker;
+static struct hub_link network;
+
+static bool fake_ready(struct hub_link *l)
+{
+    (void)l;
+    return link_is_ready;
+}
+static void fake_publish(struct hub_link *l, const struct hub_out *o)
+{
+    struct sent *s = &sent[n_sent++ % MAX_SENT];
+
+    (void)l;
+    *s = (struct sent){ .pid = o->pid, .qos = o->qos, .dup = o->dup, .retain = o->retain };
+    memcpy(s->payload, o->pub->payload.ptr, BT_MIN(o->pub->payload.len, 15u));
+}
+static const struct hub_link_ops fake_ops = { .ready = fake_ready, .publish = fake_publish };
+
+static struct hub_session *setup(bool persistent, uint16_t window)
+{
+    static const char id[] = "client";
+    struct hub_session *s;
+
+    memset(&hub, 0, sizeof(hub));
+    memset(&worker, 0, sizeof(worker));
+    conf = (struct hub_conf){ .max_queued = 8, .max_packet = 65536 };
+    hub.conf = &conf;
+    hub.n_workers = 1;
+    hub.workers[0] = &worker;
+    hub.index = hub_index_new(1);
+    worker.hub = &hub;
+    worker.loop = bt_loop_new("test", false);
+    hub_batch_init(&worker.batch);
+    bt_list_init(&worker.conns);
+    network = (struct hub_link){ .ops = &fake_ops };
+    n_sent = 0;
+    link_is_ready = true;
+    s = hub_session_new(&worker, (struct bt_slice){ (const uint8_t *)id, 6 }, 7);
+    s->persistent = persistent;
+    s->expiry_s = persistent ? UINT32_MAX : 0;
+    hub_session_attach(s, &network, window);
+    return s;
+}
+
+static void teardown(void)
+{
+    for (uint32_t i = 0; i < worker.sessions.cap; i++)
+        while (worker.sessions.by_id[i] != NULL)
+            hub_session_free(worker.sessions.by_id[i]);
+    bt_free(worker.sessions.by_id);
+    bt_free(worker.sessions.by_sid);
+    hub_batch_discard(&worker.batch);
+    hub_index_free(hub.index);
+    bt_loop_free(worker.loop);
+}
+
+static void deliver_as(struct hub_session *s, const char *payload, uint8_t qos, uint8_t flags,
+                       struct hub_addr *origin)
+{
+    struct hub_target t = { .addr = s->addr, .qos = 1, .flags = flags };
+    struct hub_pub pub = {
+        .topic = { (const uint8_t *)"t", 1 },
+        .payload = { (const uint8_t *)payload, strlen(payload) },
+        .qos = qos,
+        .origin = origin,
+    };
+
+    hub_session_deliver(s, &pub, &t, NULL);
+    hub_pub_deinit(&pub);
+}
+
+static void deliver(struct hub_session *s, const char *payload)
+{
+    deliver_as(s, payload, 1, 0, NULL);
+}
+
+static size_t count_ops(enum hub_op_kind kind)
+{
+    size_t n = 0;
+
+    for (const struct hub_op *op = worker.batch.head; op != NULL; op = op->next)
+        n += op->kind == kind;
+    return n;
+}
+
+static struct hub_op *last_op(enum hub_op_kind kind)
+{
+    struct hub_op *found = NULL;
+
+    for (struct hub_op *op = worker.batch.head; op != NULL; op = op->next)
+        if (op->kind == kind)
+            found = op;
+    return found;
+}
+
+/* What the store would answer to the last read: rows first..last. */
+static void answer_read(struct hub_session *s, uint64_t first, uint64_t last, bool more)
+{
+    struct hub_store_rows *rows = bt_calloc(1, sizeof(*rows));
+    struct hub_qentry **at = &rows->head;
+
+    for (uint64_t q = first; q <= last; q++) {
+        char text[8];
+        struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 1 };
+        struct hub_msg *m;
+
+        pub.payload = (struct bt_slice){ (const uint8_t *)text,
+                                         (size_t)snprintf(text, sizeof(text), "m%u", (unsigned)q) };
+        m = hub_msg_new(&pub);
+        *at = hub_qentry_new(m, q);
+        (*at)->qos = 1;
+        atomic_store(&(*at)->state, HUB_Q_STORED);
+        hub_msg_unref(m);
+        at = &(*at)->next;
+        rows->n++;
+    }
+    rows->more = more;
+    hub_session_rows(s, rows);
+}
+
+/* ---- works ---- */
+
+TEST(qos0_goes_out_at_once_without_an_identifier)
+{
+    struct hub_session *s = setup(false, 10);
+
+    deliver_as(s, "a", 0, 0, NULL);
+    CHECK_INT(n_sent, 1);
+    CHECK_INT(sent[0].pid, 0);
+    teardown();
+}
+
+TEST(window_holds_back_and_an_acknowledgement_lets_the_next_one_go)
+{
+    struct hub_session *s = setup(false, 2);
+
+    deliver(s, "m1");
+    deliver(s, "m2");
+    deliver(s, "m3");
+    CHECK_INT(n_sent, 2);
+    CHECK(hub_session_ack(s, 2)); /* out of order */
+    CHECK_INT(n_sent, 3);
+    CHECK_STR(sent[2].payload, "m3");
+    CHECK(hub_session_ack(s, 1));
+    CHECK(hub_session_ack(s, 3));
+    CHECK_INT(s->n_queued, 0);
+    CHECK(s->head == NULL && s->tail == NULL);
+    teardown();
+}
+
+TEST(acknowledged_before_the_store_came_is_dropped_not_deleted)
+{
+    struct hub_session *s = setup(true, 10);
+    const struct hub_op *op;
+
+    deliver(s, "m1");
+    op = last_op(HUB_OP_ENQUEUE);
+    CHECK(op != NULL);
+    CHECK(hub_session_ack(s, 1));
+    CHECK_INT(atomic_load(&op->entry->state), HUB_Q_DROPPED);
+    CHECK_INT(count_ops(HUB_OP_DEQUEUE), 0);
+    teardown();
+}
+
+TEST(acknowledged_after_it_was_stored_is_deleted)
+{
+    struct hub_session *s = setup(true, 10);
+
+    deliver(s, "m1");
+    atomic_store(&last_op(HUB_OP_ENQUEUE)->entry->state, HUB_Q_STORED);
+    CHECK(hub_session_ack(s, 1));
+    CHECK_INT(count_ops(HUB_OP_DEQUEUE), 1);
+    CHECK_INT(last_op(HUB_OP_DEQUEUE)->qseq, 1);
+    teardown();
+}
+
+TEST(reconnecting_sends_again_with_dup_and_the_same_identifiers)
+{
+    struct hub_session *s = setup(true, 2);
+
+    deliver(s, "m1");
+    deliver(s, "m2");
+    deliver(s, "m3"); /* waits, so it is on disk only while the client is away */
+    hub_session_detach(s, false);
+    CHECK_INT(s->n_queued, 2);
+    CHECK(s->on_disk);
+    n_sent = 0;
+    hub_session_attach(s, &network, 3);
+    hub_session_resume(s);
+    CHECK_INT(n_sent, 2);
+    CHECK(sent[0].dup && sent[1].dup);
+    CHECK_INT(sent[0].pid, 1);
+    CHECK_INT(sent[1].pid, 2);
+    CHECK_INT(last_op(HUB_OP_READ)->qseq, 3);
+    answer_read(s, 3, 3, false);
+    CHECK_INT(n_sent, 3);
+    CHECK(!sent[2].dup);
+    CHECK_STR(sent[2].payload, "m3");
+    CHECK(!s->on_disk);
+    teardown();
+}
+
+TEST(a_full_list_spills_to_disk_and_comes_back_in_order)
+{
+    struct hub_session *s = setup(true, 2);
+
+    for (int i = 1; i <= 12; i++) {
+        char text[8];
+
+        (void)snprintf(text, sizeof(text), "m%d", i);
+        deliver(s, text);
+    }
+    CHECK_INT(s->n_queued, 8);
+    CHECK(s->on_disk);
+    CHECK_INT(s->disk_from, 9);
+    CHECK_INT(count_ops(HUB_OP_ENQUEUE), 12);
+    for (uint16_t pid = 1; pid <= 4; pid++)
+        CHECK(hub_session_ack(s, pid));
+    CHECK_INT(count_ops(HUB_OP_READ), 1); /* at half of the list, once */
+    deliver(s, "m13");                    /* newer than the read: stays on disk */
+    answer_read(s, 9, 12, false);
+    CHECK(s->on_disk);
+    CHECK_INT(s->disk_from, 13);
+    for (uint16_t pid = 5; pid <= 8; pid++)
+        CHECK(hub_session_ack(s, pid));
+    answer_read(s, 13, 13, false);
+    CHECK(!s->on_disk);
+    for (uint16_t pid = 9; pid <= 13; pid++)
+        CHECK(hub_session_ack(s, pid));
+    CHECK_INT(n_sent, 13);
+    for (int i = 0; i < 13; i++) {
+        char text[8];
+
+        (void)snprintf(text, sizeof(text), "m%d", i + 1);
+        CHECK_STR(sent[i].payload, text);
+    }
+    teardown();
+}
+
+TEST(identifiers_in_use_are_skipped_when_they_wrap)
+{
+    struct hub_session *s = setup(false, 3);
+
+    deliver(s, "old");
+    s->next_pid = UINT16_MAX;
+    deliver(s, "m1");
+    deliver(s, "m2");
+    CHECK_INT(sent[1].pid, UINT16_MAX);
+    CHECK_INT(sent[2].pid, 2); /* 1 is still in flight, 0 is not an identifier */
+    teardown();
+}
+
+TEST(no_local_keeps_a_client_from_hearing_itself)
+{
+    struct hub_session *s = setup(false, 3);
+
+    deliver_as(s, "m1", 1, HUB_SUB_NO_LOCAL, s->addr);
+    CHECK_INT(n_sent, 0);
+    deliver_as(s, "m1", 1, 0, s->addr);
+    CHECK_INT(n_sent, 1);
+    teardown();
+}
+
+/* ---- fails ---- */
+
+TEST(unknown_identifier_is_reported)
+{
+    struct hub_session *s = setup(false, 3);
+
+    CHECK(!hub_session_ack(s, 1));
+    deliver(s, "m1");
+    CHECK(!hub_session_ack(s, 2));
+    teardown();
+}
+
+TEST(a_clean_session_that_does_not_keep_up_loses_the_newest_and_it_is_counted)
+{
+    struct hub_session *s = setup(false, 1);
+
+    for (int i = 0; i < 10; i++)
+        deliver(s, "m");
+    CHECK_INT(s->n_queued, 8);
+    CHECK_INT(worker.counts.dropped, 2);
+    teardown();
+}
+
+TEST(an_answer_for_an_earlier_connection_is_not_used)
+{
+    struct hub_session *s = setup(true, 1);
+
+    hub_session_detach(s, false);
+    deliver(s, "m1");
+    deliver(s, "m2");
+    hub_session_attach(s, &network, 5);
+    hub_session_resume(s);
+    CHECK_INT(count_ops(HUB_OP_READ), 1);
+    hub_session_detach(s, false);
+    hub_session_attach(s, &network, 5);
+    hub_session_resume(s);
+    CHECK_INT(count_ops(HUB_OP_READ), 1);
+    answer_read(s, 1, 2, false);
+    CHECK_INT(n_sent, 0);
+    CHECK_INT(count_ops(HUB_OP_READ), 2);
+    answer_read(s, 1, 2, false);
+    CHECK_INT(n_sent, 2);
+    teardown();
+}
