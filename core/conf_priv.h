@@ -84,6 +84,45 @@ struct bt_conf_pos bt_conf_place(const struct bt_conf_ctx *ctx, struct bt_yaml_p
 char *bt_conf_copy(struct bt_conf_ctx *ctx, const char *s);
 void bt_conf_record(struct bt_conf_ctx *ctx, const struct bt_conf_record *r);
 
+/* ---- core/conf_read.c ---- */
+/* One object with its own search: the whole file, or one item of a list. */
+struct bt_conf_scope {
+    struct bt_conf_ctx *ctx;
+    struct bt_yaml_node *map; /* NULL: nothing was written */
+    struct bt_yaml_pos pos;
+    const char *path; /* of the object, for messages; of ctx */
+    bool quiet;       /* defaults only: nothing is required, nothing is checked */
+};
+
+/* A value on its way into a member. */
+struct bt_conf_target {
+    const struct bt_conf_scope *scope;
+    const struct bt_conf_row *row;
+    void *member;
+    const char *path; /* of the key within the scope */
+};
+
+/* "a" and "b.c" are "a.b.c". False when it would be too long. */
+bool bt_conf_join(char out[BT_CONF_MAX_PATH], const char *a, const char *b) BT_MUST_CHECK;
+/* `expected` NULL: by the row. */
+void bt_conf_report_value(const struct bt_conf_target *t, const struct bt_yaml_node *node,
+                          const char *expected);
+/* Whether a value of the kind is read from one text into a member of fixed size. */
+bool bt_conf_is_scalar(enum bt_conf_kind kind);
+/* Such a text within the row's range, or BT_EINVAL; nothing is reported. */
+int bt_conf_read_plain(const struct bt_conf_row *row, const char *s,
+                       void *member) BT_MUST_CHECK;
+/* A node into a member, or a report. */
+void bt_conf_read_scalar(const struct bt_conf_target *t, const struct bt_yaml_node *node);
+/* *out lives as long as the context. */
+void bt_conf_read_string(const struct bt_conf_target *t, const struct bt_yaml_node *node,
+                         char **out);
+
+/* ---- core/conf_unknown.c ---- */
+/* Warn about every key of the scope that was neither used nor looked into. */
+void bt_conf_warn_unknown(const struct bt_conf_scope *s,
+                          const struct bt_conf_table *table);
+
 /* ---- core/conf_fill.c ---- */
 /* Fill obj from a tree of ctx; NULL or an empty tree gives defaults, with the checks. */
 int bt_conf_apply(struct bt_conf_ctx *ctx, const struct bt_yaml *doc,
