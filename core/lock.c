@@ -1,0 +1,71 @@
+/* The idea: flock, because it belongs to the open file and not to the process: it does
+ * not vanish when some other code opens and closes the same file, and a leftover file
+ * locks nothing. The file is never removed: removing it would let two processes lock two
+ * files of one name. */
+#include "core/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "core/error.h"
+
+#define LOCK_FILE ".baetyl.lock"
+
+static pid_t read_holder(int fd)
+{
+    char text[32] = "";
+    long pid;
+
+    if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
+        return 0;
+    pid = strtol(text, NULL, 10);
+    return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+static int write_holder(int fd)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len)
+        return bt_origin(BT_EIO, "cannot write the lock file of the working directory");
+    return 0;
+}
+
+int bt_lock_take(struct bt_lock *lock, const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/" LOCK_FILE, dir);
+    int r;
+
+    lock->fd = -1;
+    lock->holder = 0;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return bt_origin(BT_EINVAL, "the path of the working directory is too long");
+    lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock->fd < 0)
+        return bt_origin(BT_EIO, "cannot open the lock file of the working directory");
+    if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0) {
+        r = write_holder(lock->fd);
+    } else if (errno == EWOULDBLOCK) {
+        lock->holder = read_holder(lock->fd);
+        r = BT_EBUSY;
+    } else {
+        r = bt_origin(BT_EIO, "cannot lock the working directory");
+    }
+    if (r != 0)
+        bt_lock_drop(lock);
+    return r;
+}
+
+void bt_lock_drop(struct bt_lock *lock)
+{
+    if (lock->fd >= 0)
+        close(lock->fd);
+    lock->fd = -1;
+}

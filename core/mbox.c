@@ -1,0 +1,130 @@
+/* The idea: a locked singly linked queue that belongs to a loop. A poster appends and,
+ * when the box was empty, wakes the loop; the loop takes the whole queue at once, right
+ * after its poll, and hands the messages over unlocked, so a handler may post again (to
+ * this box, too: that message is handled in the next turn).
+ *
+ * The chain being handed over stays in the box, so that a handler may close or even free
+ * the box: closing delivers the rest of the chain, freeing drops it.
+ *
+ * Sending the wake-up under the lock keeps `close` and wake-ups in order.
+ * Failure: a closed box gives the message back to the poster. */
+#include "core/mbox.h"
+
+#include <pthread.h>
+
+#include "core/loop_priv.h"
+#include "core/mem.h"
+
+struct bt_mbox {
+    struct bt_inbox inbox;
+    struct bt_loop *loop;
+    bt_mbox_fn fn;
+    void *arg;
+    struct bt_msg *taken; /* loop's thread: detached, not yet handed over */
+    unsigned depth;       /* loop's thread: handlers running */
+    bool freed; /* loop's thread: by a handler; the outermost hand_over destroys */
+    pthread_mutex_t lock; /* guards the rest */
+    struct bt_msg *head, **tail;
+    bool closed;
+};
+
+static void destroy(struct bt_mbox *mb)
+{
+    pthread_mutex_destroy(&mb->lock);
+    bt_free(mb);
+}
+
+static void hand_over(struct bt_mbox *mb)
+{
+    mb->depth++;
+    while (!mb->freed && mb->taken != NULL) {
+        struct bt_msg *msg = mb->taken;
+
+        mb->taken = msg->next;
+        msg->next = NULL;
+        mb->fn(mb->arg, msg); /* takes ownership */
+    }
+    if (--mb->depth == 0 && mb->freed)
+        destroy(mb);
+}
+
+/* Append all that is queued to `taken`. */
+static void take(struct bt_mbox *mb, bool close)
+{
+    struct bt_msg **end = &mb->taken;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    pthread_mutex_lock(&mb->lock);
+    *end = mb->head;
+    mb->head = NULL;
+    mb->tail = &mb->head;
+    mb->closed |= close;
+    atomic_store_explicit(&mb->inbox.full, false, memory_order_relaxed);
+    pthread_mutex_unlock(&mb->lock);
+}
+
+static void drain(struct bt_inbox *inbox)
+{
+    struct bt_mbox *mb = bt_container_of(inbox, struct bt_mbox, inbox);
+
+    take(mb, false);
+    hand_over(mb);
+}
+
+struct bt_mbox *bt_mbox_new(struct bt_loop *l, bt_mbox_fn fn, void *arg)
+{
+    struct bt_mbox *mb = bt_calloc(1, sizeof(*mb));
+
+    if (mb == NULL)
+        return NULL;
+    mb->inbox.drain = drain;
+    mb->loop = l;
+    mb->fn = fn;
+    mb->arg = arg;
+    mb->tail = &mb->head;
+    pthread_mutex_init(&mb->lock, NULL);
+    bt_loop_add_inbox(l, &mb->inbox);
+    return mb;
+}
+
+int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg)
+{
+    bool was_empty;
+
+    msg->next = NULL;
+    pthread_mutex_lock(&mb->lock);
+    if (mb->closed) {
+        pthread_mutex_unlock(&mb->lock);
+        return BT_MBOX_CLOSED;
+    }
+    was_empty = mb->head == NULL;
+    *mb->tail = msg;
+    mb->tail = &msg->next;
+    if (was_empty) {
+        atomic_store_explicit(&mb->inbox.full, true, memory_order_release);
+        bt_loop_wake(mb->loop);
+    }
+    pthread_mutex_unlock(&mb->lock);
+    return 0;
+}
+
+void bt_mbox_close(struct bt_mbox *mb)
+{
+    take(mb, true);
+    hand_over(mb);
+}
+
+void bt_mbox_free(struct bt_mbox *mb)
+{
+    if (mb == NULL)
+        return;
+    bt_loop_remove_inbox(mb->loop, &mb->inbox);
+    /* A poster that saw the box open may still be about to release the lock. */
+    pthread_mutex_lock(&mb->lock);
+    mb->closed = true;
+    pthread_mutex_unlock(&mb->lock);
+    mb->freed = true;
+    if (mb->depth == 0)
+        destroy(mb);
+}

@@ -1,0 +1,36 @@
+/* What differs between systems: core/sys_linux.c and core/sys_darwin.c. Thin and
+ * stateless; errors are errno and -1 as in the calls behind it, nothing is logged. Any
+ * thread. */
+#ifndef CORE_SYS_H
+#define CORE_SYS_H
+
+#include <sys/socket.h>
+
+#include "core/base.h"
+
+/* All descriptors from here are close-on-exec. */
+int bt_sys_pipe(int fds[2]) BT_MUST_CHECK; /* blocking; 0 is the reading end */
+/* Non-blocking. type: SOCK_STREAM or SOCK_DGRAM. */
+int bt_sys_socket(int domain, int type) BT_MUST_CHECK;
+int bt_sys_socketpair(int fds[2]) BT_MUST_CHECK; /* Unix stream, blocking */
+/* Non-blocking. addr and len may be NULL. */
+int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len) BT_MUST_CHECK;
+/* An anonymous file in memory where there is one, else an unlinked temporary file. */
+int bt_sys_memfd(const char *name) BT_MUST_CHECK;
+
+/* The three for a child between fork and exec: async-signal-safe. */
+void bt_sys_cloexec_from(int lowest); /* close all from `lowest` on at exec */
+/* The signal arrives when the parent's *thread* that forked ends. Darwin: does nothing.
+ */
+int bt_sys_pdeathsig(int signum);
+int bt_sys_no_new_privs(void); /* Darwin: does nothing */
+
+/* n bytes from the kernel's generator; blocks only before it was ever seeded. 0 or -1. */
+int bt_sys_random(void *out, size_t n) BT_MUST_CHECK;
+void bt_sys_thread_name(const char *name); /* of the calling thread; cut at 15 bytes */
+uint64_t bt_sys_rss_bytes(void);           /* resident now; 0 when unknown */
+unsigned bt_sys_online_cpus(void);         /* that this process may use; at least 1 */
+/* The file's contents are on the medium when this returns 0. */
+int bt_sys_fdatasync(int fd) BT_MUST_CHECK;
+
+#endif
