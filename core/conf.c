@@ -89,7 +89,9 @@ static char *clean_copy(struct bt_conf_ctx *ctx, const char *text)
     char *copy = bt_conf_copy(ctx, text);
 
     for (char *c = copy; c != NULL && *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        bool c1 = (unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0;
+
+        if ((unsigned char)*c < 0x20 || *c == 0x7f || c1)
             *c = '?';
     }
     return copy;

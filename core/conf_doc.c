@@ -31,6 +31,33 @@ static bool is_plain(const char *s)
            bt_conf_parse_bool(s, &truth) != 0 && bt_conf_parse_u32(s, &number) != 0;
 }
 
+/* Characters of more than one byte that YAML does not take as they are, or folds: C1 controls with
+ * the next-line character, line and paragraph separators, the byte order mark, non-characters. */
+static size_t escape_wide(const char *s, unsigned *out)
+{
+    static const struct {
+        const char *bytes;
+        unsigned code;
+    } wide[] = {
+        { "\xe2\x80\xa8", 0x2028 }, { "\xe2\x80\xa9", 0x2029 },
+        { "\xef\xbb\xbf", 0xfeff }, { "\xef\xbf\xbe", 0xfffe },
+        { "\xef\xbf\xbf", 0xffff },
+    };
+    unsigned char next = (unsigned char)s[1];
+
+    if ((unsigned char)s[0] == 0xc2 && next >= 0x80 && next < 0xa0) {
+        *out = next;
+        return 2;
+    }
+    for (size_t i = 0; i < BT_ARRAY_LEN(wide); i++) {
+        if (strncmp(s, wide[i].bytes, 3) == 0) {
+            *out = wide[i].code;
+            return 3;
+        }
+    }
+    return 0;
+}
+
 static int print_text(struct bt_buf *out, const char *s)
 {
     int r;
@@ -38,15 +65,18 @@ static int print_text(struct bt_buf *out, const char *s)
     if (is_plain(s))
         return bt_buf_append_str(out, s);
     r = bt_buf_append_u8(out, '"');
-    for (; r == 0 && *s != '\0'; s++) {
+    while (r == 0 && *s != '\0') {
         unsigned char c = (unsigned char)*s;
+        unsigned code = c;
+        size_t n = c >= 0x80 ? escape_wide(s, &code) : 1;
 
         if (c == '"' || c == '\\')
             r = bt_buf_printf(out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            r = bt_buf_printf(out, "\\x%02x", c);
+        else if (c < 0x20 || c == 0x7f || (c >= 0x80 && n > 0))
+            r = bt_buf_printf(out, "\\u%04x", code);
         else
             r = bt_buf_append_u8(out, c);
+        s += n > 0 ? n : 1;
     }
     return r != 0 ? r : bt_buf_append_u8(out, '"');
 }

@@ -85,10 +85,22 @@ TEST(values_print_without_secrets_and_read_back)
 
     CHECK_STR(text,
               "m:\n  count: 10\n  size: 32k\ntime: 1m30s\nmode: memory\n"
-              "text: \"a\\\"\\x1b\\x0a\xc3\xa4: b\"\nsecret: '***'\n"
+              "text: \"a\\\"\\u001b\\u000a\xc3\xa4: b\"\nsecret: '***'\n"
               "list: [\"yes\", \"1\", \"~\", \"\", a/b, \"null\", \" x\"]\n"
               "items:\n  - is:\n      on: false\n  - name: b\n    is:\n      on: false\n"
               "  - is:\n      on: true\none:\n  name: \"#\"\n");
+    CHECK_STR(again, text);
+    bt_free(text);
+    bt_free(again);
+}
+
+TEST(characters_that_yaml_would_change_are_escaped)
+{
+    char *text = print("text: \"\\x9b\\N\\L\\P\\ufeff\\uffffx\"\n");
+    char *again = print(text);
+
+    CHECK(strstr(text, "text: \"\\u009b\\u0085\\u2028\\u2029\\ufeff\\uffffx\"\n") !=
+          NULL);
     CHECK_STR(again, text);
     bt_free(text);
     bt_free(again);
