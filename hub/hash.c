@@ -3,16 +3,14 @@
  * from outside. */
 #include "hub/hash.h"
 
-#include <sys/random.h>
-#include <unistd.h>
-
 #include "core/clock.h"
+#include "core/sys.h"
 
 uint64_t hub_hash_seed(void)
 {
     uint64_t seed = 0;
 
-    if (getentropy(&seed, sizeof(seed)) != 0)
+    if (bt_sys_random(&seed, sizeof(seed)) != 0)
         seed = bt_clock_us() * 0x9e3779b97f4a7c15u ^ (uint64_t)(uintptr_t)&seed;
     return seed;
 }

@@ -1,0 +1,242 @@
+/* The hub's options: one row each, with the original's names, ranges and (where it hurts nobody) its
+ * defaults. Options of the original that have nothing to act on here are accepted and ignored, so that
+ * its files load unchanged. Where our defaults differ: docs/decisions/0003-limits.md.
+ *
+ * The checks below look at what a row cannot: topics, addresses, names used twice. */
+#include "hub/conf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/mqtt.h"
+#include "hub/listen_url.h"
+
+#define ROWS(r)      .rows = (r), .n_rows = BT_ARRAY_LEN(r)
+#define HUB_ROW(...) BT_CONF_ROW(struct hub_conf, __VA_ARGS__)
+#define NOT_USED(k, kind, m, def, ...)                                             \
+    HUB_ROW(k, kind, m, def, "Accepted, has no effect.", .flags = BT_CONF_IGNORED, \
+            __VA_ARGS__)
+
+static const char *const actions[] = { "pub", "sub", NULL };
+static const char *const durabilities[] = { "full", "memory", NULL };
+
+bool hub_conf_topic_ok(const char *topic, bool wild)
+{
+    struct bt_slice s = { (const uint8_t *)topic, strlen(topic) };
+
+    return s.len > 0 && topic[0] != '$' &&
+           (wild ? bt_mqtt_filter_ok(s) : bt_mqtt_topic_ok(s));
+}
+
+static void check_permission(struct bt_conf_ctx *ctx, void *obj)
+{
+    const struct hub_permission *p = obj;
+
+    for (size_t i = 0; i < p->permit.n; i++)
+        if (!hub_conf_topic_ok(p->permit.items[i], true))
+            bt_conf_error_at(ctx, p, "permit", "%s topic(%s) invalid", actions[p->action],
+                             p->permit.items[i]);
+}
+
+static const struct bt_conf_row permission_rows[] = {
+    BT_CONF_ROW(struct hub_permission, "action", ENUM, action, NULL,
+                "What is permitted: publishing or subscribing.", .choices = actions,
+                .flags = BT_CONF_REQUIRED),
+    BT_CONF_ROW(
+        struct hub_permission, "permit", STRINGS, permit, NULL,
+        "Topic filters; a filter is permitted when one of these covers all of it."),
+};
+static const struct bt_conf_table permission_table = {
+    .name = "hub.principals.permissions",
+    .doc = "What a principal may do.",
+    .size = sizeof(struct hub_permission),
+    ROWS(permission_rows),
+    .check = check_permission,
+};
+
+/* Longer than any of these cannot be compared in constant time (hub/auth.c). */
+static const struct bt_conf_row principal_rows[] = {
+    BT_CONF_ROW(struct hub_principal_conf, "username", STRING, username, NULL,
+                "The name a client logs in with.", .max = 1024, .match = "^[^$]",
+                .flags = BT_CONF_REQUIRED),
+    BT_CONF_ROW(struct hub_principal_conf, "password", STRING, password, NULL,
+                "Its password; without one it can log in by a certificate only.",
+                .max = 1024, .flags = BT_CONF_SECRET),
+    BT_CONF_ROW(struct hub_principal_conf, "permissions", LIST, permissions, NULL,
+                "What it may do; nothing when empty.", .sub = &permission_table),
+};
+static const struct bt_conf_table principal_table = {
+    .name = "hub.principals",
+    .doc = "Who may log in.",
+    .size = sizeof(struct hub_principal_conf),
+    ROWS(principal_rows),
+};
+
+static void check_rule(struct bt_conf_ctx *ctx, void *obj)
+{
+    const struct hub_rule_conf *r = obj;
+
+    if (!hub_conf_topic_ok(r->source.topic, true))
+        bt_conf_error_at(ctx, r, "source.topic",
+                         "[{Topic:%s QOS:%u}] source topic invalid", r->source.topic,
+                         (unsigned)r->source.qos);
+    if (!hub_conf_topic_ok(r->target.topic, false))
+        bt_conf_error_at(ctx, r, "target.topic",
+                         "[{Topic:%s QOS:%u}] target topic invalid", r->target.topic,
+                         (unsigned)r->target.qos);
+}
+
+static const struct bt_conf_row rule_rows[] = {
+    BT_CONF_ROW(struct hub_rule_conf, "source.topic", STRING, source.topic, NULL,
+                "Filter of the messages to copy.", .flags = BT_CONF_REQUIRED),
+    BT_CONF_ROW(struct hub_rule_conf, "source.qos", U32, source.qos, "0",
+                "Highest QoS taken over from the message.", .max = 1),
+    BT_CONF_ROW(struct hub_rule_conf, "target.topic", STRING, target.topic, NULL,
+                "Topic of the copies.", .flags = BT_CONF_REQUIRED),
+    BT_CONF_ROW(struct hub_rule_conf, "target.qos", U32, target.qos, "0",
+                "QoS of the copies; never raised above the message's.", .max = 1),
+};
+static const struct bt_conf_table rule_table = {
+    .name = "hub.subscriptions",
+    .doc = "Routes: messages that match the source are published under the target, too.",
+    .size = sizeof(struct hub_rule_conf),
+    ROWS(rule_rows),
+    .check = check_rule,
+};
+
+static const struct bt_conf_row hub_rows[] = {
+    HUB_ROW("listen", STRINGS, listen, "tcp://127.0.0.1:1883",
+            "Addresses to listen on: tcp://host:port or unix:///path.",
+            .max = HUB_MAX_LISTENERS),
+    HUB_ROW(
+        "anonymous", BOOL, anonymous, "false",
+        "Let clients in without a user name. Without principals and on loopback only they "
+        "always are."),
+    HUB_ROW("principals", LIST, principals, NULL, "Who may log in.",
+            .sub = &principal_table),
+    HUB_ROW("subscriptions", LIST, rules, NULL, "Routes from topics to topics.",
+            .sub = &rule_table),
+    HUB_ROW("workers", U32, workers, "0",
+            "Threads for clients; 0 chooses by the processors.", .max = HUB_MAX_WORKERS),
+    HUB_ROW("connect.timeout", MS, connect_timeout, "10s",
+            "Time from a connection to its CONNECT packet.", .min = 1, .max = 3600000),
+    HUB_ROW(
+        "session.expiry", MS, session_expiry, "0",
+        "How long a persistent session is kept after its client left; 0 is for ever."),
+    HUB_ROW("durability", ENUM, durability, "full",
+            "full: acknowledged means on disk; memory: nothing outlives the process.",
+            .choices = durabilities),
+    HUB_ROW("limits.connections", U32, max_connections, "10000", "Open connections.",
+            .min = 1, .max = 1000000),
+    HUB_ROW("limits.topic.levels", U32, max_levels, "128", "Levels of a topic or filter.",
+            .min = 1, .max = 65535),
+    HUB_ROW("limits.topic.length", U32, max_topic, "65535", "Bytes of a topic or filter.",
+            .min = 1, .max = 65535),
+    HUB_ROW("limits.queue.messages", U32, max_queued, "1000",
+            "Deliveries waiting in memory for one session.", .min = 1, .max = 1000000),
+    HUB_ROW("limits.queue.bytes", BYTES, max_queued_bytes, "1m",
+            "Output waiting for one connection before QoS 0 messages are dropped.",
+            .min = 4096, .max = 1073741824),
+    HUB_ROW("message.length.max", BYTES, max_packet, "4m", "Largest MQTT packet.",
+            .min = 64, .max = BT_MQTT_MAX_REMAINING),
+    HUB_ROW("message.egress.qos1.buffer.size", U32, max_inflight, "100",
+            "Unacknowledged deliveries of one session.", .min = 1, .max = 65535),
+    HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
+            "Folder of the database."),
+    HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
+            "Longest time to drain on stop; the process's own grace comes first.",
+            .min = 1),
+    NOT_USED("certificate.ca", STRING, ignored_str, NULL),
+    NOT_USED("certificate.key", STRING, ignored_str, NULL),
+    NOT_USED("certificate.cert", STRING, ignored_str, NULL),
+    NOT_USED("certificate.insecure", BOOL, ignored_bool, "false"),
+    NOT_USED("message.ingress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
+    NOT_USED("message.ingress.qos1.buffer.size", BYTES, ignored_u64, "100", .min = 1),
+    NOT_USED("message.ingress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1),
+    NOT_USED("message.ingress.qos1.cleanup.retention", MS, ignored_ms, "48h"),
+    NOT_USED("message.ingress.qos1.cleanup.interval", MS, ignored_ms, "1m"),
+    NOT_USED("message.egress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
+    NOT_USED("message.egress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1,
+             .max = 10000),
+    NOT_USED("message.egress.qos1.retry.interval", MS, ignored_ms, "20s"),
+    NOT_USED("message.offset.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
+    NOT_USED("message.offset.batch.max", BYTES, ignored_u64, "100", .min = 1),
+    NOT_USED("metrics.report.interval", MS, ignored_ms, "1m"),
+    NOT_USED("status.logging.enable", BOOL, ignored_bool, "false"),
+    NOT_USED("status.logging.interval", MS, ignored_ms, "60s"),
+    NOT_USED("pprof", STRING, ignored_str, NULL),
+};
+
+static void check_listen(struct bt_conf_ctx *ctx, const struct hub_conf *conf)
+{
+    static const char *const texts[] = {
+        [HUB_LISTEN_SYNTAX] = "expected tcp://host:port or unix:///path",
+        [HUB_LISTEN_SCHEME] = "unsupported protocol; use tcp:// or unix://",
+        [HUB_LISTEN_PORT] = "expected a port from 0 to 65535",
+        [HUB_LISTEN_PATH] = "expected an absolute path of at most 107 bytes",
+    };
+    struct hub_listen_url url;
+
+    for (size_t i = 0; i < conf->listen.n; i++) {
+        const char *text = conf->listen.items[i];
+        int r = hub_listen_url_parse(text, &url);
+
+        if (r == HUB_LISTEN_LATER)
+            bt_conf_error_at(
+                ctx, conf, "listen",
+                "listen[%zu]: scheme %.*s is not available yet; use tcp:// or "
+                "unix://",
+                i, (int)strcspn(text, ":"), text);
+        else if (r != 0)
+            bt_conf_error_at(ctx, conf, "listen", "listen[%zu]: \"%.200s\": %s", i, text,
+                             texts[r]);
+    }
+}
+
+static int by_username(const void *pa, const void *pb)
+{
+    const struct hub_principal_conf *const *a = pa, *const *b = pb;
+    int r = strcmp((*a)->username, (*b)->username);
+
+    return r != 0 ? r : *a < *b ? -1 : 1;
+}
+
+static void check_usernames(struct bt_conf_ctx *ctx, const struct hub_conf *conf)
+{
+    const struct hub_principal_conf *list = conf->principals.items, **sorted;
+    size_t n = conf->principals.n;
+
+    if (n < 2)
+        return;
+    sorted = bt_calloc(n, sizeof(struct hub_principal_conf *));
+    if (sorted == NULL) {
+        bt_conf_error_at(ctx, conf, "principals", "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &list[i];
+    qsort(sorted, n, sizeof(struct hub_principal_conf *), by_username);
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(sorted[i - 1]->username, sorted[i]->username) == 0)
+            bt_conf_error_at(ctx, sorted[i], "username", "username (%s) duplicate",
+                             sorted[i]->username);
+    bt_free(sorted);
+}
+
+static void check_hub(struct bt_conf_ctx *ctx, void *obj)
+{
+    const struct hub_conf *conf = obj;
+
+    check_listen(ctx, conf);
+    check_usernames(ctx, conf);
+    hub_conf_check_rules(ctx, conf);
+}
+
+const struct bt_conf_table hub_conf_table = {
+    .name = "hub",
+    .doc = "The MQTT broker.",
+    .size = sizeof(struct hub_conf),
+    ROWS(hub_rows),
+    .check = check_hub,
+};

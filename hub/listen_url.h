@@ -1,0 +1,30 @@
+/* An address to listen on, as written in the configuration. No state, any thread. */
+#ifndef HUB_LISTEN_URL_H
+#define HUB_LISTEN_URL_H
+
+#include "core/base.h"
+
+enum hub_listen_kind { HUB_LISTEN_TCP, HUB_LISTEN_UNIX };
+
+struct hub_listen_url {
+    enum hub_listen_kind kind;
+    char host
+        [256]; /* tcp: a name or a literal address, without brackets; "" = all addresses */
+    uint16_t port;  /* tcp: 0 = any free port */
+    char path[108]; /* unix: absolute */
+    bool loopback;  /* reached from this machine only */
+};
+
+#define HUB_LISTEN_DEFAULT_PORT 1883u
+
+#define HUB_LISTEN_SYNTAX       1 /* not an address of a known form */
+#define HUB_LISTEN_SCHEME       2 /* no such scheme */
+#define HUB_LISTEN_LATER        3 /* ssl, tls, mqtts, ws, wss: known, not available yet */
+#define HUB_LISTEN_PORT         4 /* not a number from 0 to 65535 */
+#define HUB_LISTEN_PATH         5 /* unix: not absolute or longer than 107 bytes */
+
+/* tcp://host:port, mqtt://host:port, unix:///path; IPv6 addresses stand in brackets; without a port it is 1883.
+ * 0 or HUB_LISTEN_x. */
+int hub_listen_url_parse(const char *text, struct hub_listen_url *out) BT_MUST_CHECK;
+
+#endif
