@@ -1,9 +1,10 @@
-/* One file for the whole process. The table of its top level is made at run time, out of our own rows
- * and one section for each module that runs; all structs lie in one block.
+/* One file for the whole process. The table of its top level is made at run time, out of
+ * our own rows and one section for each module that runs; all structs lie in one block.
  *
- * Happy path: read, put a module's own service.yml under that module's section, see which sections
- * are there, apply the table. Failure modes: those of core/conf.h, and a file that gives nothing to
- * run. Sections of parts that are not built yet are warned about. */
+ * Happy path: read, put a module's own service.yml under that module's section, see which
+ * sections are there, apply the table. Failure modes: those of core/conf.h, and a file
+ * that gives nothing to run. Sections of parts that are not built yet are warned about.
+ */
 #include "core/app_conf.h"
 
 #include <stdio.h>
@@ -366,28 +367,45 @@ int bt_app_print(const struct bt_app *app, struct bt_buf *out)
     return bt_conf_print(app->table, app->conf, out);
 }
 
+/* clang-format off */
+static const char markdown_intro[] =
+    "# Configuration\n"
+    "\n"
+    "Made by `make regen` out of the option tables; do not edit.\n"
+    "\n"
+    "One YAML file holds a section for each module (`hub:`, `functions:`) "
+    "and the keys of\n"
+    "the top level. A module's own `service.yml` is taken as it is. "
+    "Without `-c` the first of\n"
+    "`etc/baetyl/baetyl.yml`, `etc/baetyl/conf.yml` and "
+    "`etc/baetyl/service.yml` in the\n"
+    "working directory is read. `bridge:`, `agent:` and `services:` are "
+    "not available yet and\n"
+    "are warned about.\n"
+    "\n"
+    "* A key with dots is a path through nested mappings; `a: {b: 1}` and "
+    "`a.b: 1` are the\n"
+    "  same.\n"
+    "* Durations: `500ms`, `20s`, `1m30s`, `48h`; a number without a unit "
+    "is nanoseconds.\n"
+    "  Less than a millisecond counts as one.\n"
+    "* Sizes: `32k`, `4m`, `1.5g`; powers of 1024; a number without a unit "
+    "is bytes.\n"
+    "* `{{.NAME}}` is replaced by the environment variable `NAME`; one "
+    "that is not set is an\n"
+    "  error. Lines of comment are left alone.\n"
+    "* A key that is absent or null has its default; an explicit `0`, "
+    "`false`, `\"\"` or `[]`\n"
+    "  is what it says.\n"
+    "* Unknown keys are warnings, everything else that is wrong is an "
+    "error; all are told at\n"
+    "  once, with their place.\n"
+    "\n";
+/* clang-format on */
+
 int bt_app_markdown(const struct bt_app_modules *modules, struct bt_buf *out)
 {
-    static const char intro[] =
-        "# Configuration\n\n"
-        "Made by `make regen` out of the option tables; do not edit.\n\n"
-        "One YAML file holds a section for each module (`hub:`, `functions:`) and the keys of the "
-        "top level. A module's\nown `service.yml` is taken as it is. Without `-c` the first of "
-        "`etc/baetyl/baetyl.yml`, `etc/baetyl/conf.yml` and\n`etc/baetyl/service.yml` in the "
-        "working directory is read. `bridge:`, `agent:` and `services:` are not available yet\n"
-        "and are warned about.\n\n"
-        "* A key with dots is a path through nested mappings; `a: {b: 1}` and `a.b: 1` are the "
-        "same.\n"
-        "* Durations: `500ms`, `20s`, `1m30s`, `48h`; a number without a unit is nanoseconds. "
-        "Less than a millisecond counts as one.\n"
-        "* Sizes: `32k`, `4m`, `1.5g`; powers of 1024; a number without a unit is bytes.\n"
-        "* `{{.NAME}}` is replaced by the environment variable `NAME`; one that is not set is an "
-        "error. Lines of comment are left alone.\n"
-        "* A key that is absent or null has its default; an explicit `0`, `false`, `\"\"` or `[]` "
-        "is what it says.\n"
-        "* Unknown keys are warnings, everything else that is wrong is an error; all are told at "
-        "once, with their place.\n\n";
-    int r = bt_buf_append_str(out, intro);
+    int r = bt_buf_append_str(out, markdown_intro);
 
     if (r == 0)
         r = bt_conf_markdown(&app_table, out);

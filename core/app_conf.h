@@ -1,5 +1,5 @@
-/* The configuration of the process: one file with a section for each module, or a module's own
- * service.yml as it is. Main thread; read-only after loading. */
+/* The configuration of the process: one file with a section for each module, or a
+ * module's own service.yml as it is. Main thread; read-only after loading. */
 #ifndef CORE_APP_CONF_H
 #define CORE_APP_CONF_H
 
@@ -46,14 +46,15 @@ struct bt_app {
     const struct bt_conf_table *table; /* of conf and the sections together */
 };
 
-/* Choose modules by their names, "hub,funcmgr". NULL or "" chooses what the file has a section for. 0 and a bit for
- * each module, or BT_EINVAL with the bad name in `bad`. */
+/* Choose modules by their names, "hub,funcmgr". NULL or "" chooses what the file has a
+ * section for. 0 and a bit for each module, or BT_EINVAL with the bad name in `bad`. */
 int bt_app_select(const struct bt_app_modules *modules, const char *names,
                   unsigned *chosen, char bad[64]) BT_MUST_CHECK;
-/* The file to read in the working directory: `given`, else the first default that is there, else NULL. */
+/* The file to read in the working directory: `given`, else the first default that is
+ * there, else NULL. */
 const char *bt_app_find_file(const char *given);
-/* Read a file; path NULL: the built-in configuration. *out is set (and owned by the caller) also with BT_ECONF, for
- * its messages. 0, BT_ECONF, BT_ENOMEM. */
+/* Read a file; path NULL: the built-in configuration. *out is set (and owned by the
+ * caller) also with BT_ECONF, for its messages. 0, BT_ECONF, BT_ENOMEM. */
 int bt_app_load(const struct bt_app_modules *modules, const char *path, unsigned chosen,
                 struct bt_app **out) BT_MUST_CHECK;
 int bt_app_load_text(const struct bt_app_modules *modules, const char *name,

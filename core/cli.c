@@ -1,6 +1,7 @@
 /* Commands and options by tables. Happy path: bt_cli_run finds the command, which lets
- * bt_cli_parse fill its struct. Failure modes: an unknown command or option, a value that is
- * missing or wrong: one line on standard error with the nearest name, exit status BT_CLI_USAGE. */
+ * bt_cli_parse fill its struct. Failure modes: an unknown command or option, a value that
+ * is missing or wrong: one line on standard error with the nearest name, exit status
+ * BT_CLI_USAGE. */
 #include "core/cli.h"
 
 #include <errno.h>

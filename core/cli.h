@@ -1,5 +1,5 @@
-/* The command line: the table of commands and options read by tables, so that parsing and help
- * come from the same rows. Main thread, before any other thread runs. */
+/* The command line: the table of commands and options read by tables, so that parsing and
+ * help come from the same rows. Main thread, before any other thread runs. */
 #ifndef CORE_CLI_H
 #define CORE_CLI_H
 
@@ -46,8 +46,8 @@ struct bt_cli_opt {
 #define BT_CLI_CTYPE_U32     uint32_t
 #define BT_CLI_CTYPE_MS      int64_t
 #define BT_CLI_CTYPE_BYTES   uint64_t
-/* BT_CLI_OPT(struct x, "config", 'c', STRING, config, "FILE", "Sentence.", .min = 1) does not build when
- * the member's type does not fit the kind. */
+/* BT_CLI_OPT(struct x, "config", 'c', STRING, config, "FILE", "Sentence.", .min = 1) does
+ * not build when the member's type does not fit the kind. */
 #define BT_CLI_OPT(type, name_, letter_, kind_, member_, arg_, help_, ...) \
     {                                                                      \
         .name = (name_), .letter = (letter_), .kind = BT_CLI_##kind_,      \
@@ -65,7 +65,8 @@ struct bt_cli_usage {
     size_t n_opts;
 };
 
-/* A row of the table in core/main.c. argv[0] is the command's name. run returns the exit status. */
+/* A row of the table in core/main.c. argv[0] is the command's name. run returns the exit
+ * status. */
 struct bt_cli_command {
     const char *name;
     const char *help; /* one sentence without a full stop; NULL hides it from the list */
@@ -74,10 +75,12 @@ struct bt_cli_command {
 
 #define BT_CLI_DONE (-1)
 #define BT_CLI_BAD  (-2)
-/* Read the options of argv[1..] into obj (the caller has put the defaults there). Accepted are `--name value`, `--name=value`, `-n value`,
- * `-nvalue`, joined flags `-ab`, and `--` before the first argument. `--help` prints the usage.
- * Returns the index of the first argument that is no option (argc when there is none);
- * BT_CLI_DONE after the help: exit BT_CLI_OK; BT_CLI_BAD after saying on standard error what is wrong: exit BT_CLI_USAGE. */
+/* Read the options of argv[1..] into obj (the caller has put the defaults there).
+ * Accepted are `--name value`, `--name=value`, `-n value`,
+ * `-nvalue`, joined flags `-ab`, and `--` before the first argument. `--help` prints the
+ * usage. Returns the index of the first argument that is no option (argc when there is
+ * none); BT_CLI_DONE after the help: exit BT_CLI_OK; BT_CLI_BAD after saying on standard
+ * error what is wrong: exit BT_CLI_USAGE. */
 int bt_cli_parse(const struct bt_cli_usage *usage, int argc, char **argv,
                  void *obj) BT_MUST_CHECK;
 /* The exit status for a negative result of bt_cli_parse. */

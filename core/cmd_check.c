@@ -1,5 +1,6 @@
-/* `baetyl check` and `baetyl config`: load the configuration as `start` does, start nothing.
- * Failure modes: a wrong configuration: every message on standard error, exit 1. */
+/* `baetyl check` and `baetyl config`: load the configuration as `start` does, start
+ * nothing. Failure modes: a wrong configuration: every message on standard error, exit 1.
+ */
 #include <stdio.h>
 #include <unistd.h>
 

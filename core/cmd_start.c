@@ -1,9 +1,10 @@
 /* `baetyl start`: run the modules of the configuration until a signal.
  *
  * Happy path: enter the working directory, read the configuration, open the log, take the
- * directory's lock, hand the modules to the supervisor. Failure modes: a wrong configuration starts
- * nothing (every message on standard error, exit 1); a directory in use is exit 4; a module that
- * cannot start is told by the supervisor, which stops those that did. */
+ * directory's lock, hand the modules to the supervisor. Failure modes: a wrong
+ * configuration starts nothing (every message on standard error, exit 1); a directory in
+ * use is exit 4; a module that cannot start is told by the supervisor, which stops those
+ * that did. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,11 +43,11 @@ static const struct bt_cli_usage usage = {
     .name = "start",
     .args = "",
     .about =
-        "Run the modules that the configuration has a section for, in the foreground, until\n"
-        "SIGTERM or SIGINT; a second one forces the end. Without -c the first of\n"
-        "etc/baetyl/baetyl.yml, conf.yml and service.yml in the working directory is read;\n"
-        "without any of them a hub listens on tcp://127.0.0.1:1883. SIGHUP opens the log\n"
-        "file again.",
+        "Run the modules that the configuration has a section for, in the foreground,\n"
+        "until SIGTERM or SIGINT; a second one forces the end. Without -c the first\n"
+        "of etc/baetyl/baetyl.yml, conf.yml and service.yml in the working directory\n"
+        "is read; without any a hub listens on tcp://127.0.0.1:1883. SIGHUP opens\n"
+        "the log file again.",
     .opts = opts,
     .n_opts = BT_ARRAY_LEN(opts),
 };
@@ -71,10 +72,9 @@ static struct bt_app *load(const char *path, unsigned chosen)
     int r;
 
     if (path == NULL)
-        fputs(
-            "baetyl: no configuration found; running a hub on tcp://127.0.0.1:1883 for local "
-            "use\n",
-            stderr);
+        fputs("baetyl: no configuration found; running a hub on tcp://127.0.0.1:1883 "
+              "for local use\n",
+              stderr);
     r = bt_app_load(&bt_app_modules, path, chosen, &app);
     if (app != NULL)
         fputs(bt_conf_messages(app->ctx), stderr);
@@ -150,7 +150,8 @@ static int start(const struct options *o, unsigned chosen)
     if (hub != NULL && o->ports_file != NULL)
         hub->ports_file = (char *)(uintptr_t)o->ports_file;
     r = run_locked(app, work_dir);
-    /* After a forced stop threads still read the configuration; the process ends right away. */
+    /* After a forced stop threads still read the configuration; the process ends right
+     * away. */
     if (r != BT_CLI_FORCED) {
         bt_log_close();
         bt_app_free(app);

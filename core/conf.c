@@ -1,10 +1,11 @@
-/* One configuration being read: its memory, its messages, and where each key was written. The rows
- * are applied in conf_fill.c, single values are read in conf_value.c.
+/* One configuration being read: its memory, its messages, and where each key was written.
+ * The rows are applied in conf_fill.c, single values are read in conf_value.c.
  *
- * Happy path: read the file, replace {{.NAME}}, parse the YAML, apply the table. Failure modes: the
- * file cannot be read, is too long, is not YAML, or breaks a row's rule: all of it becomes messages
- * with file, line and column, sorted by place, at most BT_CONF_MAX_MESSAGES; nothing is logged here.
- * Out of memory is remembered and wins over everything else. */
+ * Happy path: read the file, replace {{.NAME}}, parse the YAML, apply the table. Failure
+ * modes: the file cannot be read, is too long, is not YAML, or breaks a row's rule: all
+ * of it becomes messages with file, line and column, sorted by place, at most
+ * BT_CONF_MAX_MESSAGES; nothing is logged here. Out of memory is remembered and wins over
+ * everything else. */
 #include "core/conf.h"
 
 #include <errno.h>
@@ -83,7 +84,8 @@ static bool is_before(const struct bt_conf_pos *a, const struct bt_conf_pos *b)
     return a->line != b->line ? a->line < b->line : a->column < b->column;
 }
 
-/* Messages go to terminals: a value from the file must not bring control sequences along. */
+/* Messages go to terminals: a value from the file must not bring control sequences along.
+ */
 static char *clean_copy(struct bt_conf_ctx *ctx, const char *text)
 {
     char *copy = bt_conf_copy(ctx, text);
@@ -187,7 +189,8 @@ void bt_conf_record(struct bt_conf_ctx *ctx, const struct bt_conf_record *r)
     ctx->records[ctx->n_records++] = *r;
 }
 
-/* Checks run right behind the object they are about, so the newest are looked at first. */
+/* Checks run right behind the object they are about, so the newest are looked at first.
+ */
 static const struct bt_conf_record *find_record(const struct bt_conf_ctx *ctx,
                                                 const void *obj, const char *key)
 {

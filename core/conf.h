@@ -1,11 +1,14 @@
-/* Configuration by tables. One row per option: key, kind, member, range, default, flags, sentence.
- * The same rows parse, validate, print defaults and write docs/config.md. Never compare an option's
- * name by hand. Main thread; the parsed structs are read-only afterwards.
+/* Configuration by tables. One row per option: key, kind, member, range, default, flags,
+ * sentence. The same rows parse, validate, print defaults and write docs/config.md. Never
+ * compare an option's name by hand. Main thread; the parsed structs are read-only
+ * afterwards.
  *
- * Rules of the original that are kept: durations (`20s`, `1m30s`, `500ms`; a bare integer is
- * nanoseconds), sizes (`32k`, `4m`; a bare number is bytes; powers of 1024), `{{.NAME}}` is replaced by the environment variable,
- * per occurrence. Unknown keys are warnings. What is different: an unknown variable is an error, an explicit
- * zero is a zero, and all errors are reported at once, each with file, line, column and the nearest valid key. */
+ * Rules of the original that are kept: durations (`20s`, `1m30s`, `500ms`; a bare integer
+ * is nanoseconds), sizes (`32k`, `4m`; a bare number is bytes; powers of 1024),
+ * `{{.NAME}}` is replaced by the environment variable, per occurrence. Unknown keys are
+ * warnings. What is different: an unknown variable is an error, an explicit zero is a
+ * zero, and all errors are reported at once, each with file, line, column and the nearest
+ * valid key. */
 #ifndef CORE_CONF_H
 #define CORE_CONF_H
 
@@ -13,15 +16,17 @@
 #include "core/buf.h"
 
 enum bt_conf_kind {
-    BT_CONF_BOOL,  /* bool */
-    BT_CONF_U32,   /* uint32_t, in [min, max] */
-    BT_CONF_BYTES, /* uint64_t, bytes, in [min, max] */
-    BT_CONF_MS,    /* int64_t, milliseconds, in [min, max]; below 1 ms rounds up to 1 */
-    BT_CONF_STRING, /* char *, NULL when absent and def is NULL; max = length limit when not 0 */
+    BT_CONF_BOOL,    /* bool */
+    BT_CONF_U32,     /* uint32_t, in [min, max] */
+    BT_CONF_BYTES,   /* uint64_t, bytes, in [min, max] */
+    BT_CONF_MS,      /* int64_t, milliseconds, in [min, max]; below 1 ms rounds up to 1 */
+    BT_CONF_STRING,  /* char *, NULL when absent and def is NULL; max = length limit when
+                        not 0 */
     BT_CONF_ENUM,    /* uint32_t index into choices */
-    BT_CONF_STRINGS, /* struct bt_conf_strings; a single scalar is a list of one */
+    BT_CONF_STRINGS, /* struct bt_conf_strings; a single scalar is a list of one; max =
+                        items */
     BT_CONF_SECTION, /* an embedded struct, described by sub */
-    BT_CONF_LIST,    /* struct bt_conf_list of structs, described by sub */
+    BT_CONF_LIST,    /* struct bt_conf_list of structs, described by sub; max = items */
 };
 
 #define BT_CONF_RELOAD   1u /* taken over by a reload */
@@ -58,11 +63,12 @@ struct bt_conf_row {
     const char *doc;                 /* one sentence */
     const char *const *choices;      /* ENUM: NULL-terminated */
     const struct bt_conf_table *sub; /* SECTION, LIST */
-    const char *
-        match; /* STRING/STRINGS: POSIX extended regular expression each value must match, or NULL */
+    const char *match; /* STRING/STRINGS: POSIX extended regular expression each value
+                          must match, or NULL */
 };
 
-/* check runs after all rows of one object are filled and valid; it reports by bt_conf_error_at(ctx, obj, key, ...). */
+/* check runs after all rows of one object are filled and valid; it reports by
+ * bt_conf_error_at(ctx, obj, key, ...). */
 struct bt_conf_table {
     const char *name; /* "hub", "hub.principals" */
     const char *doc;
@@ -83,7 +89,8 @@ struct bt_conf_table {
 /* offsetof that does not build when the member's type does not fit the kind. */
 #define BT_CONF_AT(type, member, kind) \
     _Generic(((type *)0)->member, BT_CONF_CTYPE_##kind : offsetof(type, member))
-/* Designated rest: BT_CONF_ROW(struct x, "key", U32, member, "10", "Doc.", .min = 1, .max = 9) */
+/* Designated rest: BT_CONF_ROW(struct x, "key", U32, member, "10", "Doc.", .min = 1, .max
+ * = 9) */
 #define BT_CONF_ROW(type, key_, kind_, member_, def_, doc_, ...)                  \
     {                                                                             \
         .key = (key_), .kind = BT_CONF_##kind_,                                   \
@@ -99,8 +106,8 @@ struct bt_conf_table {
 struct bt_conf_ctx *bt_conf_new(void) BT_MUST_CHECK;
 /* Frees every struct member it allocated. */
 void bt_conf_free(struct bt_conf_ctx *ctx);
-/* Parse a file or text as `table` into obj (zeroed by the call; members live as long as ctx).
- * 0, or BT_ECONF after collecting every error, or BT_ENOMEM. */
+/* Parse a file or text as `table` into obj (zeroed by the call; members live as long as
+ * ctx). 0, or BT_ECONF after collecting every error, or BT_ENOMEM. */
 int bt_conf_load(struct bt_conf_ctx *ctx, const char *path,
                  const struct bt_conf_table *table, void *obj) BT_MUST_CHECK;
 int bt_conf_load_text(struct bt_conf_ctx *ctx, const char *name, const char *text,

@@ -1,5 +1,6 @@
-/* Tables written out: the effective configuration as YAML that reads back to the same values, and
- * the option lists of docs/config.md. Failure modes: BT_ENOMEM or BT_ELIMIT of the buffer. */
+/* Tables written out: the effective configuration as YAML that reads back to the same
+ * values, and the option lists of docs/config.md. Failure modes: BT_ENOMEM or BT_ELIMIT
+ * of the buffer. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,8 +32,9 @@ static bool is_plain(const char *s)
            bt_conf_parse_bool(s, &truth) != 0 && bt_conf_parse_u32(s, &number) != 0;
 }
 
-/* Characters of more than one byte that YAML does not take as they are, or folds: C1 controls with
- * the next-line character, line and paragraph separators, the byte order mark, non-characters. */
+/* Characters of more than one byte that YAML does not take as they are, or folds: C1
+ * controls with the next-line character, line and paragraph separators, the byte order
+ * mark, non-characters. */
 static size_t escape_wide(const char *s, unsigned *out)
 {
     static const struct {
@@ -184,7 +186,8 @@ static int print_row(const struct printer *p, const struct bt_conf_row *row,
     return r != 0 ? r : bt_buf_append_u8(p->out, '\n');
 }
 
-/* Whether a row in front of this one has the same path down to and with `len` characters. */
+/* Whether a row in front of this one has the same path down to and with `len` characters.
+ */
 static bool was_printed(const struct bt_conf_table *table, size_t row, size_t len)
 {
     const char *key = table->rows[row].key;

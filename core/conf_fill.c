@@ -1,11 +1,13 @@
-/* The rows of a table applied to a tree: each row looks its key up, reads the value or the default
- * into its member, and checks it; what no row asked for is unknown.
+/* The rows of a table applied to a tree: each row looks its key up, reads the value or
+ * the default into its member, and checks it; what no row asked for is unknown.
  *
- * A key with dots is a path through nested mappings, and any part of the path may also be written
- * with its dots, in one key. A section is a path, too: only lists start a new search.
+ * A key with dots is a path through nested mappings, and any part of the path may also be
+ * written with its dots, in one key. A section is a path, too: only lists start a new
+ * search.
  *
- * Failure modes: a value of another kind or out of range, a missing required key, a key given in
- * two spellings are errors; unknown keys are warnings. All are collected; nothing stops the walk. */
+ * Failure modes: a value of another kind or out of range, a missing required key, a key
+ * given in two spellings are errors; unknown keys are warnings. All are collected;
+ * nothing stops the walk. */
 #include <stdio.h>
 #include <string.h>
 

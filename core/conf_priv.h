@@ -1,4 +1,5 @@
-/* What the files core/conf*.c and core/app_conf.c share; nobody else includes it. Main thread. */
+/* What the files core/conf*.c and core/app_conf.c share; nobody else includes it. Main
+ * thread. */
 #ifndef CORE_CONF_PRIV_H
 #define CORE_CONF_PRIV_H
 
@@ -11,12 +12,13 @@ int bt_conf_parse_bool(const char *s, bool *out) BT_MUST_CHECK;
 int bt_conf_parse_u32(const char *s, uint32_t *out) BT_MUST_CHECK;
 /* True for digits alone with an optional sign: as a duration these are nanoseconds. */
 bool bt_conf_is_integer(const char *s);
-/* Exact texts that parse to the same value: "1m30s", "32k". out holds BT_CONF_VALUE_LEN. */
+/* Exact texts that parse to the same value: "1m30s", "32k". out holds BT_CONF_VALUE_LEN.
+ */
 #define BT_CONF_VALUE_LEN 48
 void bt_conf_format_ms(int64_t ms, char out[BT_CONF_VALUE_LEN]);
 void bt_conf_format_bytes(uint64_t n, char out[BT_CONF_VALUE_LEN]);
-/* Number of single edits (insert, delete, replace, swap of neighbours) from a to b; at most
- * BT_CONF_FAR, also when a text is longer than 63 bytes. */
+/* Number of single edits (insert, delete, replace, swap of neighbours) from a to b; at
+ * most BT_CONF_FAR, also when a text is longer than 63 bytes. */
 #define BT_CONF_FAR 64u
 unsigned bt_conf_distance(const char *a, const char *b);
 
@@ -29,8 +31,9 @@ struct bt_conf_patches {
     struct bt_conf_patch *items;
     size_t n, cap;
 };
-/* Append text to out with every {{.NAME}} replaced by lookup(NAME). Unknown names are reported at their place in
- * text and stay. Lines that are comments are left alone. 0, BT_ECONF, BT_ENOMEM, BT_ELIMIT. */
+/* Append text to out with every {{.NAME}} replaced by lookup(NAME). Unknown names are
+ * reported at their place in text and stay. Lines that are comments are left alone. 0,
+ * BT_ECONF, BT_ENOMEM, BT_ELIMIT. */
 int bt_conf_expand(struct bt_slice text, const char *(*lookup)(const char *name),
                    bt_yaml_report_fn report, void *arg, struct bt_buf *out,
                    struct bt_conf_patches *patches) BT_MUST_CHECK;

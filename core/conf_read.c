@@ -1,7 +1,8 @@
-/* One value of a tree into one member, and the sentences that say what was expected instead.
+/* One value of a tree into one member, and the sentences that say what was expected
+ * instead.
  *
- * Failure modes: another kind, out of range, no match: reported with the place of the value; the
- * member keeps what it had. The text of a secret is never repeated. */
+ * Failure modes: another kind, out of range, no match: reported with the place of the
+ * value; the member keeps what it had. The text of a secret is never repeated. */
 #include <inttypes.h>
 #include <regex.h>
 #include <stdio.h>

@@ -1,10 +1,11 @@
-/* {{.NAME}} in a configuration is the environment variable NAME. The whole text is expanded before
- * YAML sees it, so that a variable may hold a list or a number; what was replaced is kept, so that
- * positions in the expanded text can be told as positions in the file.
+/* {{.NAME}} in a configuration is the environment variable NAME. The whole text is
+ * expanded before YAML sees it, so that a variable may hold a list or a number; what was
+ * replaced is kept, so that positions in the expanded text can be told as positions in
+ * the file.
  *
- * Happy path: copy up to "{{", read the name, append the value. Failure modes: an unknown name is
- * reported and left as it is; anything else between braces is not ours (a YAML flow mapping in a
- * flow mapping, another program's template) and is copied. */
+ * Happy path: copy up to "{{", read the name, append the value. Failure modes: an unknown
+ * name is reported and left as it is; anything else between braces is not ours (a YAML
+ * flow mapping in a flow mapping, another program's template) and is copied. */
 #include <string.h>
 
 #include "core/conf_priv.h"

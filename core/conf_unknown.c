@@ -1,5 +1,5 @@
-/* Keys that no row asked for, and the nearest one that there is: by single edits over the whole path,
- * worth telling when at most about a third of the last part differs. */
+/* Keys that no row asked for, and the nearest one that there is: by single edits over the
+ * whole path, worth telling when at most about a third of the last part differs. */
 #include <stdio.h>
 #include <string.h>
 
@@ -35,7 +35,8 @@ static void guess_from(struct guess *g, const struct bt_conf_table *table,
     }
 }
 
-/* A guess is worth telling when at most about a third of the last part of the key differs. */
+/* A guess is worth telling when at most about a third of the last part of the key
+ * differs. */
 static bool is_near(const struct guess *g)
 {
     const char *last = strrchr(g->key, '.');

@@ -1,7 +1,9 @@
-/* Texts of single values: numbers, durations, sizes, truth values. All arithmetic is on integers
- * with overflow checked, so that the same text gives the same value on every machine.
+/* Texts of single values: numbers, durations, sizes, truth values. All arithmetic is on
+ * integers with overflow checked, so that the same text gives the same value on every
+ * machine.
  *
- * Happy path: "1m30s" -> 90000. Failure modes: anything else is BT_EINVAL and *out is untouched. */
+ * Happy path: "1m30s" -> 90000. Failure modes: anything else is BT_EINVAL and *out is
+ * untouched. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +59,8 @@ static bool read_decimal(const char **at, struct decimal *d)
     return d->n_digits > 0;
 }
 
-/* d * scale, rounded down; exact, because a floor of a floored sum is the floor of the sum. */
+/* d * scale, rounded down; exact, because a floor of a floored sum is the floor of the
+ * sum. */
 static bool scale_decimal(const struct decimal *d, uint64_t scale, uint64_t *out)
 {
     uint64_t part = 0, whole;

@@ -1,5 +1,5 @@
-/* The two tables of the program: its commands and its modules, in start order. With core/cmd_start.c
- * the only file of core that knows modules. */
+/* The two tables of the program: its commands and its modules, in start order. With
+ * core/cmd_start.c the only file of core that knows modules. */
 #include "core/app_conf.h"
 #include "core/cli.h"
 #include "funcmgr/funcmgr.h"

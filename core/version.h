@@ -1,4 +1,5 @@
-/* The version of the program. The build may give BT_REVISION on the command line. Any thread. */
+/* The version of the program. The build may give BT_REVISION on the command line. Any
+ * thread. */
 #ifndef CORE_VERSION_H
 #define CORE_VERSION_H
 

@@ -1,11 +1,13 @@
-/* The idea: libyaml's event parser feeds a small builder with a stack of open lists and mappings;
- * every node is one allocation in the document's chain, so freeing is a walk along the chain.
+/* The idea: libyaml's event parser feeds a small builder with a stack of open lists and
+ * mappings; every node is one allocation in the document's chain, so freeing is a walk
+ * along the chain.
  *
  * Happy path: events -> place() puts a node under the innermost open collection -> root.
- * Failure modes: a syntax error, a document that is too deep or has too many nodes, keys that are
- * not scalars, a second document: reported with the position, the tree is dropped. A key given
- * twice is reported, the first value stays and reading goes on, so that all are reported at once.
- * Aliases are copied against the same budget, so that a small text cannot stand for a huge tree. */
+ * Failure modes: a syntax error, a document that is too deep or has too many nodes, keys
+ * that are not scalars, a second document: reported with the position, the tree is
+ * dropped. A key given twice is reported, the first value stays and reading goes on, so
+ * that all are reported at once. Aliases are copied against the same budget, so that a
+ * small text cannot stand for a huge tree. */
 #include "core/yaml.h"
 
 #include <stdio.h>
@@ -164,7 +166,8 @@ static int remember(struct builder *b, const yaml_char_t *name, struct bt_yaml_n
     return 0;
 }
 
-/* The depth of a copy is bounded by that of its source plus where it is put; both are checked. */
+/* The depth of a copy is bounded by that of its source plus where it is put; both are
+ * checked. */
 static int copy_node(struct builder *b, const struct bt_yaml_node *from, size_t depth,
                      struct bt_yaml_node **out)
 {

@@ -1,6 +1,7 @@
-/* A YAML document as a tree with positions. Owner of libyaml. Any thread; a document belongs to one.
- * Bounded: depth, number of nodes, keys of one mapping. Aliases are copied and count as what they
- * stand for; `<<` merges. Only the first document of a text may be there. */
+/* A YAML document as a tree with positions. Owner of libyaml. Any thread; a document
+ * belongs to one. Bounded: depth, number of nodes, keys of one mapping. Aliases are
+ * copied and count as what they stand for; `<<` merges. Only the first document of a text
+ * may be there. */
 #ifndef CORE_YAML_H
 #define CORE_YAML_H
 
@@ -34,8 +35,8 @@ struct bt_yaml;
 /* Called once for each thing that is wrong. */
 typedef void (*bt_yaml_report_fn)(void *arg, struct bt_yaml_pos pos, const char *text);
 
-/* 0 and *out (owned by the caller), BT_ECONF after reports, or BT_ENOMEM. A syntax error ends the reading; a key
- * that is there twice is reported and the rest is read. */
+/* 0 and *out (owned by the caller), BT_ECONF after reports, or BT_ENOMEM. A syntax error
+ * ends the reading; a key that is there twice is reported and the rest is read. */
 int bt_yaml_parse(const char *text, size_t len, bt_yaml_report_fn report, void *arg,
                   struct bt_yaml **out) BT_MUST_CHECK;
 /* NULL is fine. */
@@ -46,7 +47,8 @@ struct bt_yaml_node *bt_yaml_root(const struct bt_yaml *doc);
 bool bt_yaml_is_null(const struct bt_yaml_node *node);
 /* The value of a key, or NULL. */
 struct bt_yaml_node *bt_yaml_get(const struct bt_yaml_node *map, const char *key);
-/* Take the value of a key out of the mapping; it stays alive with the document. NULL when not there. */
+/* Take the value of a key out of the mapping; it stays alive with the document. NULL when
+ * not there. */
 struct bt_yaml_node *bt_yaml_take(struct bt_yaml_node *map, const char *key);
 /* A new empty mapping of the document at a position, or NULL when out of memory. */
 struct bt_yaml_node *bt_yaml_new_map(struct bt_yaml *doc, struct bt_yaml_pos pos);

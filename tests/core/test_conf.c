@@ -1,4 +1,5 @@
-/* Tables applied to texts: every kind, every message with its place, defaults, dotted keys. */
+/* Tables applied to texts: every kind, every message with its place, defaults, dotted
+ * keys. */
 #include "core/conf.c"
 #include "core/conf_fill.c"
 
@@ -194,17 +195,17 @@ TEST(every_message_has_its_place)
         { "on: 1\n", "f:1:5: error: on: expected true or false, found \"1\"\n" },
         { "on: [1]\n", "f:1:5: error: on: expected true or false, found a list\n" },
         { "message:\n  count:\n    max: 101\n",
-          "f:3:10: error: message.count.max: expected a whole number from 1 to 100, found "
-          "\"101\"\n" },
+          "f:3:10: error: message.count.max: expected a whole number from 1 to 100, "
+          "found \"101\"\n" },
         { "message: {size: 1x}\n",
-          "f:1:17: error: message.size: expected a size like 32k or 4m from 0 to 1m, found "
-          "\"1x\"\n" },
+          "f:1:17: error: message.size: expected a size like 32k or 4m from 0 to 1m, "
+          "found \"1x\"\n" },
         { "message.size: 2m\n",
-          "f:1:15: error: message.size: expected a size like 32k or 4m from 0 to 1m, found "
-          "\"2m\"\n" },
+          "f:1:15: error: message.size: expected a size like 32k or 4m from 0 to 1m, "
+          "found \"2m\"\n" },
         { "time: 2h\n",
-          "f:1:7: error: time: expected a duration like 20s or 1m30s from 1ms to 1h, found "
-          "\"2h\"\n" },
+          "f:1:7: error: time: expected a duration like 20s or 1m30s from 1ms to 1h, "
+          "found \"2h\"\n" },
         { "time: 20\n",
           "f:1:7: warning: time: 20 without a unit is nanoseconds; write 20s "
           "for seconds\n" },
@@ -229,11 +230,11 @@ TEST(every_message_has_its_place)
         { "items: [{name: ''}]\n",
           "f:1:16: error: items[0].name: required, but empty\n" },
         { "items: [{name: a, secret: P4ss}]\n",
-          "f:1:27: error: items[0].secret: expected a text that matches ^[a-z]+$, found "
-          "another text\n" },
+          "f:1:27: error: items[0].secret: expected a text that matches ^[a-z]+$, "
+          "found another text\n" },
         { "items: [{name: a}, {name: b, source: {qos: 2}}]\n",
-          "f:1:44: error: items[1].source.qos: expected a whole number from 0 to 1, found "
-          "\"2\"\n" },
+          "f:1:44: error: items[1].source.qos: expected a whole number from 0 to 1, "
+          "found \"2\"\n" },
         { "items: [{name: bad}]\n",
           "f:1:10: error: items[0].name: this name is taken\n" },
         { "items: [{name: far}]\n", "f:1:9: error: items[0]: too far\n" },
@@ -247,7 +248,8 @@ TEST(every_message_has_its_place)
         { "tine: 1s\n",
           "f:1:1: warning: unknown key \"tine\"; did you mean \"time\"?\n" },
         { "message: {siez: 1}\n",
-          "f:1:11: warning: unknown key \"message.siez\"; did you mean \"message.size\"?\n" },
+          "f:1:11: warning: unknown key \"message.siez\"; did you mean "
+          "\"message.size\"?\n" },
         { "items: [{nane: x, name: y}]\n",
           "f:1:10: warning: unknown key \"items[0].nane\"; did you mean "
           "\"items[0].name\"?\n" },
@@ -255,7 +257,8 @@ TEST(every_message_has_its_place)
           "f:2:3: warning: unknown key \"end.tpic\"; did you mean \"end.topic\"?\n" },
         { "zebra: 1\n", "f:1:1: warning: unknown key \"zebra\"\n" },
         { "text: \"\\e[1m\\n\"\nword: \"\\e\"\n",
-          "f:2:7: error: word: expected a text that matches ^(p|s)ub$|abc, found \"?\"\n" },
+          "f:2:7: error: word: expected a text that matches ^(p|s)ub$|abc, "
+          "found \"?\"\n" },
     };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
@@ -316,7 +319,7 @@ TEST(the_environment)
 
 TEST(files)
 {
-    char path[] = "/tmp/test_conf.XXXXXX";
+    char path[] = "/tmp/test_conf-XXXXXX"; /* NOLINT: for mkstemp */
     int fd = mkstemp(path);
     char want[200];
 
@@ -358,7 +361,8 @@ TEST(a_wrong_default_is_our_bug)
 
 static const char sweep[] =
     "on: maybe\nmessage: {count.max: 7}\ntext: '{{.BT_TEST_TEXT}}'\nlist: [a, b]\n"
-    "items: [{name: x, permit: [a]}, {nane: y}]\nend: {topic: a, qos: 9}\nzebra: &a 1\nb: *a\n";
+    "items: [{name: x, permit: [a]}, {nane: y}]\nend: {topic: a, qos: 9}\n"
+    "zebra: &a 1\nb: *a\n";
 
 TEST(every_allocation_may_fail)
 {

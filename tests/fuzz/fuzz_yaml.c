@@ -1,5 +1,6 @@
-/* Any bytes as a configuration: a synthetic table with every kind, and the wrapping of a module's own
- * file. What was accepted must print, and what was printed must be accepted. */
+/* Any bytes as a configuration: a synthetic table with every kind, and the wrapping of a
+ * module's own file. What was accepted must print, and what was printed must be accepted.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 
