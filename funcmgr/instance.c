@@ -26,7 +26,7 @@
 #define CALL_FD  3
 #define REPLY_FD 4
 /* Texts of one error. */
-#define MAX_ERROR_TEXT ((size_t)64 * 1024)
+#define MAX_ERROR_TEXT ((size_t)4096)
 #define MAX_TYPE       32
 
 static const char *const state_names[FM_N_STATES] = {
