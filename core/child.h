@@ -1,5 +1,9 @@
-/* Child processes: spawned by any thread, reaped by the main thread only (it owns SIGCHLD).
- * After a successful bt_child_spawn exactly one exit message arrives at the mailbox. */
+/* Child processes: spawned by any thread, reaped by the main thread only (it owns
+ * SIGCHLD). After a successful bt_child_spawn exactly one exit message arrives at the
+ * mailbox. What new_group ties together dies together: when the leader ends, the rest of
+ * its group is killed before the exit message is posted. Linux ties a child's life to the
+ * *thread* that spawned it: spawn from threads that live as long as the process. Children
+ * that still run when the supervisor is freed are killed without a message. */
 #ifndef CORE_CHILD_H
 #define CORE_CHILD_H
 
@@ -14,14 +18,15 @@ struct bt_child_fd {
 };
 
 struct bt_child_opts {
-    const char *file;              /* absolute path */
-    char *const *argv;             /* NULL-terminated */
-    char *const *envp;             /* NULL-terminated, complete: nothing is inherited */
-    const char *cwd;               /* or NULL */
-    const struct bt_child_fd *fds; /* everything else is closed in the child */
-    size_t n_fds;
-    bool
-        new_group; /* own process group; the child also dies when we die (Linux: PDEATHSIG) and gets no_new_privs */
+    const char *file;  /* absolute path */
+    char *const *argv; /* NULL-terminated */
+    char *const *envp; /* NULL-terminated, complete: nothing is inherited */
+    const char *cwd;   /* or NULL */
+    const struct bt_child_fd
+        *fds; /* all else is closed in the child; of 0, 1, 2 the absent are /dev/null */
+    size_t n_fds;   /* at most 16 */
+    bool new_group; /* own process group; the child also dies when we die (Linux:
+                       PDEATHSIG) and gets no_new_privs */
 };
 
 struct bt_child_exit {
@@ -30,12 +35,15 @@ struct bt_child_exit {
     int status; /* as from waitpid */
 };
 
-/* Any thread. `on_exit` is owned by the caller until it is posted to `to`. 0 and *pid, or BT_EIO/BT_ENOMEM (then on_exit
- * stays with the caller and nothing runs). A failing exec is reported here, not as an exit. */
+/* Any thread. `on_exit` is owned by the caller until it is posted to `to`. 0 and *pid, or
+ * BT_EIO/BT_ENOMEM (then on_exit stays with the caller and nothing runs). A failing exec
+ * is reported here, not as an exit; it is waited for, which takes as long as reading the
+ * file's first page. */
 int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
                    struct bt_mbox *to, struct bt_child_exit *on_exit,
                    pid_t *pid) BT_MUST_CHECK;
-/* Signal the child's whole group (if new_group) or the child. Harmless after it ended but before its exit message was handled. */
+/* Signal the child's whole group (if new_group) or the child. Harmless after it ended but
+ * before its exit message was handled. */
 void bt_child_kill(pid_t pid, bool group, int signum);
 
 #endif

@@ -1,5 +1,5 @@
-/* The supervisor: the main thread's loop, the signals, the life cycle of the modules, the children
- * and the watchdog. One per process. See core/module.h for what modules call. */
+/* The supervisor: the main thread's loop, the signals, the life cycle of the modules, the
+ * children and the watchdog. One per process. See core/module.h for what modules call. */
 #ifndef CORE_SUPER_H
 #define CORE_SUPER_H
 
@@ -21,19 +21,22 @@ struct bt_super_opts {
 /* Exit statuses of bt_super_run. */
 #define BT_EXIT_OK     0 /* stopped by SIGTERM or SIGINT, or nothing was left to run */
 #define BT_EXIT_FAILED 1 /* a module could not start, or bt_super_fail was called */
-#define BT_EXIT_FORCED 3 /* a second signal, or `grace` ran out before all had drained */
+#define BT_EXIT_FORCED 3 /* a second signal, or `grace` ran out before all had drained \
+                          */
 
-/* Main thread, before any other thread runs. Blocks nothing, watches SIGTERM, SIGINT, SIGHUP and
- * SIGCHLD, ignores SIGPIPE. NULL when out of memory or out of descriptors (logged). */
+/* Main thread, before any other thread runs. Blocks nothing, watches SIGTERM, SIGINT,
+ * SIGHUP and SIGCHLD, ignores SIGPIPE. NULL when out of memory or out of descriptors
+ * (logged). */
 struct bt_super *bt_super_new(const struct bt_super_opts *opts) BT_MUST_CHECK;
-/* Add a module in start order, before bt_super_run. `ops` and `conf` are borrowed and live longer
- * than the supervisor. 0, or BT_ELIMIT after BT_SUPER_MAX_MODULES. */
+/* Add a module in start order, before bt_super_run. `ops` and `conf` are borrowed and
+ * live longer than the supervisor. 0, or BT_ELIMIT after BT_SUPER_MAX_MODULES. */
 int bt_super_add(struct bt_super *super, const struct bt_module_ops *ops,
                  const void *conf) BT_MUST_CHECK;
-/* Create all modules in order, start all in order, tell the service manager READY, run until a
- * signal or bt_super_fail, stop in reverse order one after the other (each drains before the next
- * is asked), free in reverse order. Returns the process's exit status. When it is forced, modules
- * that did not drain are not freed: their threads still run; the caller only exits. */
+/* Create all modules in order, start all in order, tell the service manager READY, run
+ * until a signal or bt_super_fail, then stop in reverse order one after the other: each
+ * drains and is freed before the next is asked. A module that drains without being asked
+ * stays until then. Returns the process's exit status. When it is forced, modules that
+ * did not drain are not freed: their threads still run; the caller only exits. */
 int bt_super_run(struct bt_super *super) BT_MUST_CHECK;
 /* Any thread: stop as SIGTERM does; a second call is not a second signal. */
 void bt_super_stop(struct bt_super *super);
