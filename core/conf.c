@@ -210,12 +210,35 @@ bool bt_conf_given(const struct bt_conf_ctx *ctx, const void *obj, const char *k
     return find_record(ctx, obj, key) != NULL;
 }
 
+/* The record of the key, or of the longest part of it that has one: "a.b" for "a.b[3].c". */
+static const struct bt_conf_record *find_nearest(const struct bt_conf_ctx *ctx,
+                                                 const void *obj, const char *key)
+{
+    const struct bt_conf_record *r = NULL;
+    char part[BT_CONF_MAX_PATH];
+    size_t n;
+
+    if (key == NULL)
+        return NULL;
+    snprintf(part, sizeof(part), "%s", key);
+    n = strlen(part);
+    while (n > 0) {
+        part[n] = '\0';
+        r = find_record(ctx, obj, part);
+        if (r != NULL)
+            break;
+        while (n > 0 && part[--n] != '.' && part[n] != '[')
+            ;
+    }
+    return r;
+}
+
 /* `text` is joined with the path of the key. */
 static void report_at(struct bt_conf_ctx *ctx, bool is_error, const void *obj,
                       const char *key, const char *text)
 {
     const struct bt_conf_record *object = find_record(ctx, obj, NULL);
-    const struct bt_conf_record *r = key != NULL ? find_record(ctx, obj, key) : NULL;
+    const struct bt_conf_record *r = find_nearest(ctx, obj, key);
     const char *path = object != NULL ? object->path : "";
     struct bt_conf_pos pos = { .file = ctx->file };
     char joined[BT_CONF_MAX_PATH * 2 + MAX_TEXT];

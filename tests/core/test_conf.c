@@ -49,6 +49,10 @@ static void check_item(struct bt_conf_ctx *ctx, void *obj)
         bt_conf_error_at(ctx, obj, "name", "this name is taken");
     if (item->source.qos == 1 && !bt_conf_given(ctx, &item->source, "topic"))
         bt_conf_warn_at(ctx, &item->source, "qos", "without a topic");
+    if (strcmp(item->name, "list") == 0)
+        bt_conf_error_at(ctx, obj, "permit[1].x", "no such thing");
+    if (strcmp(item->name, "none") == 0)
+        bt_conf_error_at(ctx, obj, "permit[1]", "no such thing");
     if (strcmp(item->name, "far") == 0)
         bt_conf_error_at(ctx, obj, NULL, "too far");
 }
@@ -238,6 +242,10 @@ TEST(every_message_has_its_place)
         { "items: [{name: bad}]\n",
           "f:1:10: error: items[0].name: this name is taken\n" },
         { "items: [{name: far}]\n", "f:1:9: error: items[0]: too far\n" },
+        { "items: [{name: list, permit: [a, b]}]\n",
+          "f:1:22: error: items[0].permit[1].x: no such thing\n" },
+        { "items: [{name: none}]\n",
+          "f:1:9: error: items[0].permit[1]: no such thing\n" },
         { "items: [{name: a, source: {qos: 1}}]\n",
           "f:1:28: warning: items[0].source.qos: without a topic\n" },
         { "end: 5\n", "f:1:6: error: end: expected a mapping, found \"5\"\n" },
