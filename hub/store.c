@@ -46,6 +46,7 @@ struct hub_store {
     struct hub_op *head, **tail; /* waiting */
     struct bt_msg wake, stop;
     bool woken, stopping;
+    bool arrived; /* something, since the last turn */
     bool damage_told;
     struct bt_timer retry;
     uint32_t retry_ms; /* 0 = the last group was committed */
@@ -115,6 +116,23 @@ static void finish_ops(struct hub_store *s, uint32_t n, bool ok)
     bt_metric_add(&m_ops, ok ? (int64_t)n : 0);
 }
 
+/* While the store cannot write: what can be done all the same. */
+static void relieve(struct hub_store *s)
+{
+    struct hub_op *op = hub_store_relieve(&s->tx, &s->head, &s->tail);
+    int64_t n = 0;
+
+    while (op != NULL) {
+        struct hub_op *next = op->next;
+
+        finish_op(op, true);
+        op = next;
+        n++;
+    }
+    bt_metric_add(&m_waiting, -n);
+    bt_metric_add(&m_ops, n);
+}
+
 static void told_damage(struct hub_store *s)
 {
     char note[4096];
@@ -148,8 +166,10 @@ static void group_failed(struct hub_store *s, uint32_t n)
     bt_db_checkpoint(s->tx.db);
     s->retry_ms = s->retry_ms == 0 ? STORE_RETRY_MIN_MS
                                    : BT_MIN(s->retry_ms * 2, STORE_RETRY_MAX_MS);
-    if (!s->stopping)
-        bt_timer_start(s->loop, &s->retry, s->retry_ms, 0);
+    if (s->stopping)
+        return;
+    relieve(s);
+    bt_timer_start(s->loop, &s->retry, s->retry_ms, 0);
 }
 
 static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
@@ -213,7 +233,11 @@ static bool has_work(const struct hub_store *s)
 static void on_turn(void *arg)
 {
     struct hub_store *s = arg;
+    bool arrived = s->arrived;
 
+    s->arrived = false;
+    if (arrived && bt_timer_active(&s->retry))
+        relieve(s);
     if (has_work(s) && !bt_timer_active(&s->retry) && commit_group(s) < 0 &&
         s->stopping) {
         while (s->head != NULL)
@@ -243,6 +267,7 @@ static void on_msg(void *arg, struct bt_msg *msg)
         op = bt_container_of(msg, struct hub_op, link);
         *s->tail = op;
         s->tail = op->batch_end;
+        s->arrived = true;
         bt_metric_add(&m_waiting, op->batch_n);
         break;
     case STORE_WAKE:

@@ -78,13 +78,13 @@ struct hub_op {
     char *text, *text2; /* owned, bt_malloc */
     uint32_t u32, u32b;
     int64_t when;
-    struct hub_ticket *ticket;   /* or NULL */
-    struct bt_mbox *reply;       /* READ */
-    uint32_t reply_kind;         /* READ: msg.kind of the answer */
-    struct bt_msg link;          /* store: the first of a batch carries all of it */
-    struct hub_op **batch_end;   /* store: on the first, the end of the chain */
-    uint32_t batch_n;            /* store: on the first, the length */
-    bool moved;                  /* store: this operation made its entry STORED */
+    struct hub_ticket *ticket; /* or NULL */
+    struct bt_mbox *reply;     /* READ */
+    uint32_t reply_kind;       /* READ: msg.kind of the answer */
+    struct bt_msg link;        /* store: the first of a batch carries all of it */
+    struct hub_op **batch_end; /* store: on the first, the end of the chain */
+    uint32_t batch_n;          /* store: on the first, the length */
+    bool moved;                /* store: its entry became STORED, or its row was there */
     struct hub_store_rows *rows; /* store: READ's answer until it is posted */
 };
 struct hub_op *hub_op_new(enum hub_op_kind kind, uint64_t sid) BT_MUST_CHECK;

@@ -184,6 +184,7 @@ static int dequeue(struct hub_store_tx *tx, struct hub_op *op)
         return r;
     mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_DEL, 0);
     bt_db_reset(tx->db, HUB_S_QUEUE_DEL);
+    op->moved = true;
     return hub_store_tx_count(tx, mid, -1, NULL);
 }
 
@@ -376,7 +377,7 @@ void hub_store_tx_rollback(struct hub_store_tx *tx)
 
 void hub_store_tx_restore(struct hub_op *op)
 {
-    if (op->moved)
+    if (op->moved && op->entry != NULL)
         atomic_store_explicit(&op->entry->state, HUB_Q_NEW, memory_order_release);
     op->moved = false;
     hub_store_rows_free(op->rows);

@@ -88,6 +88,11 @@ int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg) BT_MUST_CHECK;
 int hub_store_tx_begin(struct hub_store_tx *tx) BT_MUST_CHECK; /* unless begun */
 
+/* hub/store_relief.c. Takes out of the chain, of which every operation was restored, the
+ * reads and removals that can be done while nothing can be stored. Returns them, done. */
+struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
+                                 struct hub_op ***tail) BT_MUST_CHECK;
+
 /* hub/store_load.c. Opens, checks and prepares; sets a damaged file aside. */
 int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;
 int hub_store_tx_load(struct hub_store_tx *tx,

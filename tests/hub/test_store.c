@@ -199,6 +199,57 @@ TEST(full_disk_waits_and_recovers)
     drop_dir();
 }
 
+static struct hub_op *read_op(uint64_t qseq, struct waiter *w)
+{
+    struct hub_op *op = seq_op(HUB_OP_READ, 1, qseq);
+
+    op->u32 = 5;
+    op->reply = w->mbox;
+    op->reply_kind = 2;
+    return op;
+}
+
+TEST(a_full_disk_does_not_keep_the_backlog)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_op *op;
+    struct waiter w;
+    uint64_t i;
+
+    waiter_init(&w);
+    for (i = 1; i <= 100; i++)
+        deliver(s, put(i, NULL, NULL));
+    on_turn(s);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA max_page_count=1"), 0);
+    for (i = 101; i <= 1000; i++)
+        deliver(s, put(i, NULL, NULL));
+    on_turn(s);
+    CHECK(bt_timer_active(&s->retry));
+    deliver(s, read_op(1, &w));
+    deliver(s, read_op(200, &w));
+    for (i = 1; i <= 50; i++)
+        deliver(s, seq_op(HUB_OP_DEQUEUE, 1, i));
+    deliver(s, seq_op(HUB_OP_DEQUEUE, 1, 500));
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 50);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM message"), 50);
+    op = bt_container_of(s->tail, struct hub_op, next);
+    CHECK_INT(op->kind, HUB_OP_DEQUEUE);
+    CHECK_INT(op->qseq, 500);
+    CHECK_INT(bt_metric_get(&m_waiting), 902);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA max_page_count=1000"), 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 50 + 900 - 1);
+    CHECK_INT(bt_metric_get(&m_waiting), 0);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.rows, 2);
+    CHECK_INT(w.rows_n, 10);
+    CHECK(w.ordered);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
 TEST(acknowledged_while_the_disk_was_full)
 {
     struct hub_store *s = open_store(new_dir());

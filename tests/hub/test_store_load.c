@@ -215,12 +215,13 @@ TEST(another_schema_is_set_aside)
     open_file();
     CHECK_INT(damaged_files(), 1);
     hub_store_tx_close(&tx);
+    each_file(remove_file, NULL);
 
     CHECK_INT(bt_db_open(path, &db), 0);
     CHECK_INT(bt_db_exec(db, "PRAGMA user_version=99"), 0);
     bt_db_close(db);
     open_file();
-    CHECK(damaged_files() >= 2 || damaged_files() == 1);
+    CHECK_INT(damaged_files(), 1);
     CHECK_INT(ask_db(tx.db, "PRAGMA user_version"), STORE_VERSION);
     hub_store_tx_close(&tx);
     drop_dir();

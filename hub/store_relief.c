@@ -1,0 +1,86 @@
+/* What goes on while nothing can be stored. Entries wait for space, and only reading the
+ * backlog and deleting what was delivered makes space: both must not wait behind them, or
+ * a store that filled the disk by itself would never be empty again.
+ *
+ * A read is answered out of turn when there are rows for it; what waits in front of it
+ * can only add entries behind those, so the answer says that more may come. A removal is
+ * done out of turn when its row is there, all of them in one transaction; when that fails
+ * too, everything stays. */
+#include "hub/store_tx.h"
+
+struct chain {
+    struct hub_op **head, ***tail; /* of what waits */
+    struct hub_op **done;          /* end of what was done */
+};
+
+/* Moves *at to the done operations. */
+static void take(struct chain *c, struct hub_op **at)
+{
+    struct hub_op *op = *at;
+
+    *at = op->next;
+    if (*c->tail == &op->next)
+        *c->tail = at;
+    op->next = NULL;
+    *c->done = op;
+    c->done = &op->next;
+}
+
+static int answer_reads(struct hub_store_tx *tx, struct chain *c)
+{
+    struct hub_op **at = c->head;
+
+    while (*at != NULL) {
+        struct hub_op *op = *at;
+        int r = op->kind == HUB_OP_READ ? hub_store_tx_apply(tx, op) : 0;
+
+        if (r == 0 && op->rows != NULL && op->rows->n != 0) {
+            op->rows->more = true;
+            take(c, at);
+            continue;
+        }
+        hub_store_tx_restore(op);
+        if (r < 0)
+            return r;
+        at = &op->next;
+    }
+    return 0;
+}
+
+static int remove_rows(struct hub_store_tx *tx, struct chain *c)
+{
+    struct hub_op **at, *op;
+    uint32_t n = 0;
+    int r = 0;
+
+    for (op = *c->head; op != NULL && r == 0 && n < HUB_STORE_GROUP; op = op->next) {
+        if (op->kind != HUB_OP_DEQUEUE)
+            continue;
+        r = hub_store_tx_apply(tx, op);
+        n++;
+    }
+    if (r == 0)
+        r = hub_store_tx_commit(tx);
+    if (r < 0)
+        hub_store_tx_rollback(tx);
+    for (at = c->head; *at != NULL;) {
+        if (r == 0 && (*at)->moved) {
+            take(c, at);
+            continue;
+        }
+        hub_store_tx_restore(*at);
+        at = &(*at)->next;
+    }
+    return r;
+}
+
+struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
+                                 struct hub_op ***tail)
+{
+    struct hub_op *done = NULL;
+    struct chain c = { head, tail, &done };
+
+    if (answer_reads(tx, &c) == 0 && remove_rows(tx, &c) < 0)
+        bt_db_checkpoint(tx->db);
+    return done;
+}
