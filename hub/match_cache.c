@@ -73,7 +73,7 @@ void hub_cache_free(struct hub_cache *c)
     bt_free(c);
 }
 
-static void place(struct slot *slots, size_t mask, struct entry *e)
+static void put_slot(struct slot *slots, size_t mask, struct entry *e)
 {
     size_t i = e->hash & mask;
 
@@ -132,7 +132,7 @@ static bool grow(struct hub_cache *c)
         return false;
     for (size_t i = 0; i <= c->mask; i++)
         if (c->slots[i].entry != NULL)
-            place(slots, n - 1, c->slots[i].entry);
+            put_slot(slots, n - 1, c->slots[i].entry);
     bt_free(c->slots);
     c->slots = slots;
     c->mask = n - 1;
@@ -152,7 +152,7 @@ static struct entry *insert(struct hub_cache *c, struct bt_slice topic, uint32_t
     memcpy(e->topic, topic.ptr, topic.len);
     if (c->n >= (c->mask + 1) / 2 && !grow(c))
         evict(c, NULL, version);
-    place(c->slots, c->mask, e);
+    put_slot(c->slots, c->mask, e);
     c->n++;
     return e;
 }
