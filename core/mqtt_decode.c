@@ -176,7 +176,7 @@ static int read_will(struct bt_mqtt_cur *c, uint8_t flags, struct bt_mqtt_connec
         return 0;
     will->present = true;
     will->retain = (flags & WILL_RETAIN) != 0;
-    will->qos = (flags & WILL_QOS) >> 3;
+    will->qos = (uint8_t)((flags & WILL_QOS) >> 3);
     if (out->version == BT_MQTT_50) {
         r = bt_mqtt_props_decode(c, BT_MQTT_WILL, &will->props);
         if (r != 0)

@@ -23,7 +23,7 @@ size_t bt_mqtt_varint(uint8_t *p, uint32_t v)
     return n;
 }
 
-/* Where a packet is being written: `p` moves, `props_len` was computed on the way in. */
+/* Where a packet is being written. */
 struct out {
     struct bt_buf *b;
     uint8_t *p;
@@ -300,12 +300,15 @@ int bt_mqtt_encode_suback(struct bt_buf *b, uint8_t version, enum bt_mqtt_type t
                           const struct bt_mqtt_props *props)
 {
     uint64_t props_size = bt_mqtt_props_size(props);
+    bool empty = version != BT_MQTT_50 && type == BT_MQTT_UNSUBACK;
     struct out out;
     int r;
 
-    if (pid == 0 || n == 0 || (type != BT_MQTT_SUBACK && type != BT_MQTT_UNSUBACK))
+    if (pid == 0 || (type != BT_MQTT_SUBACK && type != BT_MQTT_UNSUBACK))
         return BT_EINVAL;
-    if (version != BT_MQTT_50 && type == BT_MQTT_UNSUBACK)
+    if (n == 0 && !empty)
+        return BT_EINVAL;
+    if (empty)
         n = 0;
     r = begin(&out, b, (unsigned)type << 4, 2 + block_size(version, props_size) + n);
     if (r != 0)
