@@ -102,12 +102,13 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *w, int revents)
     atomic_store_explicit(&l->busy_since, UINT64_MAX, memory_order_relaxed);
 }
 
-/* Nothing to do: the poll has returned, the check watcher does the work. */
+/* The check watcher has drained already, but it runs before libev takes the wake-up back: a
+ * message posted in between would find the wake-up still pending and wake nobody. */
 static void on_wake(struct ev_loop *ev, ev_async *w, int revents)
 {
     (void)ev;
-    (void)w;
     (void)revents;
+    drain_all(w->data);
 }
 
 /* libev aborts the process when it cannot make its wake-up descriptor: find out before.
@@ -134,6 +135,8 @@ static void start_own_watchers(struct bt_loop *l)
     l->check.data = l;
     ev_check_start(l->ev, &l->check);
     ev_async_init(&l->wake, on_wake);
+    ev_set_priority(&l->wake, EV_MAXPRI);
+    l->wake.data = l;
     ev_async_start(l->ev, &l->wake);
 }
 
