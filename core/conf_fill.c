@@ -329,7 +329,7 @@ int bt_conf_apply(struct bt_conf_ctx *ctx, const struct bt_yaml *doc,
     memset(obj, 0, table->size);
     if (root != NULL && root->kind == BT_YAML_MAP)
         s.map = root;
-    else if (!bt_yaml_is_null(root))
+    else if (root != NULL && !bt_yaml_is_null(root))
         bt_conf_report(ctx, true, root->pos, "expected a mapping of keys to values");
     r = fill_table(&s, table, "", obj);
     if (r == 0)
