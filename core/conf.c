@@ -210,7 +210,8 @@ bool bt_conf_given(const struct bt_conf_ctx *ctx, const void *obj, const char *k
     return find_record(ctx, obj, key) != NULL;
 }
 
-/* The record of the key, or of the longest part of it that has one: "a.b" for "a.b[3].c". */
+/* The record of the key, or of the longest part of it that has one: "a.b" for "a.b[3].c".
+ */
 static const struct bt_conf_record *find_nearest(const struct bt_conf_ctx *ctx,
                                                  const void *obj, const char *key)
 {
