@@ -262,9 +262,9 @@ run_example()
     echo
     echo "Paste these into a second terminal, in this folder: first the subscriber, then a message."
     echo
-    echo "  $program sub -t 'hello/+/out' &"
-    echo "  $program pub -t hello/in -m '{\"name\":\"world\"}'"
-    echo "  mosquitto_pub -p 1883 -t hello/in -m '{\"name\":\"world\"}'     # the same with mosquitto"
+    echo "  $program sub -t 't/#' -v &"
+    echo "  $program pub -t t -m '{\"id\":1}'"
+    echo "  mosquitto_pub -p 1883 -t t -m '{\"id\":1}'     # the same with mosquitto"
     echo
     echo "Ctrl-C stops it."
     echo
