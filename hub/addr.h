@@ -1,5 +1,5 @@
-/* The address of a session: how other threads name it. Counted references; `session` is touched only
- * by the home worker and becomes NULL when the session ends. */
+/* The address of a session: how other threads name it. Counted references; `session` is
+ * touched only by the home worker and becomes NULL when the session ends. */
 #ifndef HUB_ADDR_H
 #define HUB_ADDR_H
 
@@ -15,7 +15,8 @@ struct hub_addr {
     struct hub_session *session;
 };
 
-struct hub_addr *hub_addr_new(uint32_t worker, struct hub_session *s) BT_MUST_CHECK; /* one reference */
+struct hub_addr *hub_addr_new(uint32_t worker,
+                              struct hub_session *s) BT_MUST_CHECK; /* one reference */
 static inline struct hub_addr *hub_addr_ref(struct hub_addr *a)
 {
     atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);

@@ -1,5 +1,6 @@
-/* Retained messages in memory: topic -> message (MQTT 5.0 §3.3.1.3). One tree for the hub under a lock, because all
- * workers must agree on the newest; held only for one update or one collection of references. */
+/* Retained messages in memory: topic -> message (MQTT 5.0 §3.3.1.3). One tree for the hub
+ * under a lock, because all workers must agree on the newest; held only for one update or
+ * one collection of references. */
 #ifndef HUB_RETAIN_H
 #define HUB_RETAIN_H
 
@@ -16,8 +17,10 @@ struct hub_retain_set {
     struct hub_msg **items; /* one reference each */
     size_t n;
 };
-/* Any thread. All unexpired messages whose topic matches the filter, by wall clock now_ms. Free with hub_retain_set_deinit. */
-int hub_retain_match(struct hub_retain *r, struct bt_slice filter, int64_t now_ms, struct hub_retain_set *out) BT_MUST_CHECK;
+/* Any thread. All unexpired messages whose topic matches the filter, by wall clock
+ * now_ms. Free with hub_retain_set_deinit. */
+int hub_retain_match(struct hub_retain *r, struct bt_slice filter, int64_t now_ms,
+                     struct hub_retain_set *out) BT_MUST_CHECK;
 void hub_retain_set_deinit(struct hub_retain_set *s);
 size_t hub_retain_count(const struct hub_retain *r);
 
