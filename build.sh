@@ -269,7 +269,7 @@ run_example()
     echo "Ctrl-C stops it."
     echo
     # exec: signals reach baetyl itself, and its exit code is ours.
-    exec "$program" start -w "$work" -c "$work/baetyl.yml"
+    exec "$program" start -w "$work" -c baetyl.yml
 }
 
 case $command in
