@@ -102,8 +102,8 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *w, int revents)
     atomic_store_explicit(&l->busy_since, UINT64_MAX, memory_order_relaxed);
 }
 
-/* The check watcher has drained already, but it runs before libev takes the wake-up back: a
- * message posted in between would find the wake-up still pending and wake nobody. */
+/* The check watcher has drained already, but it runs before libev takes the wake-up back:
+ * a message posted in between would find the wake-up still pending and wake nobody. */
 static void on_wake(struct ev_loop *ev, ev_async *w, int revents)
 {
     (void)ev;

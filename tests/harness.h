@@ -1,6 +1,7 @@
-/* Unit test harness, one program per tested file. TEST(name) { ... } registers itself. CHECK* report
- * file:line and end the test, SKIP("why") counts it as skipped (a program of skips exits 77); both
- * only from the test's own thread. Options: -s SEED for test_random(), NAME... runs those only. */
+/* Unit test harness, one program per tested file. TEST(name) { ... } registers itself.
+ * CHECK* report file:line and end the test, SKIP("why") counts it as skipped (a program
+ * of skips exits 77); both only from the test's own thread. Options: -s SEED for
+ * test_random(), NAME... runs those only. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
@@ -53,10 +54,10 @@ static uint64_t test_seed_;
     } while (0)
 #define CHECK_MEM(got, want, n) CHECK(memcmp((got), (want), (n)) == 0)
 
-__attribute__((unused)) static void test_failed_(const char *file, int line,
+__attribute__((unused)) static void test_failed_(const char *at, int line,
                                                  const char *what)
 {
-    printf("%s:%d: failed: %s\n", file, line, what);
+    printf("%s:%d: failed: %s\n", at, line, what);
     longjmp(test_end_, 1);
 }
 
