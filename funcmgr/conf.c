@@ -1,8 +1,10 @@
-/* The function manager's option table: the original's keys (hub, server, rules, functions), and per
- * function what the original kept in the runtime's own file: runtime, handler, codedir, env.
+/* The function manager's option table: the original's keys (hub, server, rules,
+ * functions), and per function what the original kept in the runtime's own file: runtime,
+ * handler, codedir, env.
  *
- * Rows check single values. The check functions below check what needs two: a rule's function must
- * exist, client ids and names are unique, and keys that have no effect yet say so. */
+ * Rows check single values. The check functions below check what needs two: a rule's
+ * function must exist, client ids and names are unique, and keys that have no effect yet
+ * say so. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -1,11 +1,13 @@
-/* Frames by nanopb, without copies: the generated structs carry callbacks for strings and bytes,
- * and a callback only notes where in the input its bytes are, or writes them from where they are.
+/* Frames by nanopb, without copies: the generated structs carry callbacks for strings
+ * and bytes, and a callback only notes where in the input its bytes are, or writes
+ * them from where they are.
  *
- * Happy path: fm_frame_in_feed collects bytes, fm_frame_in_next cuts one message out and decodes it.
- * Failure modes: a length beyond `max` is refused from the prefix alone, before any memory is
- * reserved for it; a message that is cut short, has bytes left over, a wrong wire type or not exactly
- * one member is BT_EINVAL. After either the caller ends the other side: there is no way to find the
- * next frame. */
+ * Happy path: fm_frame_in_feed collects bytes, fm_frame_in_next cuts one message out
+ * and decodes it.
+ * Failure modes: a length beyond `max` is refused from the prefix alone, before any
+ * memory is reserved for it; a message that is cut short, has bytes left over, a wrong
+ * wire type or not exactly one member is BT_EINVAL. After either the caller ends the
+ * other side: there is no way to find the next frame. */
 #include "funcmgr/frame.h"
 
 #include <pb_decode.h>
@@ -41,7 +43,8 @@ static bool write_slice(pb_ostream_t *stream, const pb_field_iter_t *field,
            pb_encode_string(stream, slice->ptr, slice->len);
 }
 
-/* Encoding only reads the slice, so both directions can share the table of members below. */
+/* Encoding only reads the slice, so both directions can share the table of members below.
+ */
 static void bind(pb_callback_t *callback, const struct bt_slice *slice, bool encode)
 {
     if (encode)

@@ -1,7 +1,7 @@
 /* Frames: what the function manager and a runtime say to each other, see docs/frames.md.
  * A frame is a byte 0, the length as four bytes (big-endian) and one protobuf message.
- * No state is shared; any thread. Slices borrow: of the input when decoded, of the caller's memory
- * when encoded. */
+ * No state is shared; any thread. Slices borrow: of the input when decoded, of the
+ * caller's memory when encoded. */
 #ifndef FUNCMGR_FRAME_H
 #define FUNCMGR_FRAME_H
 
@@ -54,11 +54,13 @@ struct fm_frame {
     };
 };
 
-/* Append a frame to out. BT_ELIMIT when the message is longer than max (out is as before),
- * BT_ENOMEM. *len, when not NULL, is the length of the message in the first two cases. */
+/* Append a frame to out. BT_ELIMIT when the message is longer than max (out is as
+ * before), BT_ENOMEM. *len, when not NULL, is the length of the message in the first two
+ * cases. */
 int fm_frame_encode(const struct fm_frame *frame, size_t max, struct bt_buf *out,
                     size_t *len) BT_MUST_CHECK;
-/* One message without its prefix. BT_EINVAL when it is not a valid frame; nothing is logged. */
+/* One message without its prefix. BT_EINVAL when it is not a valid frame; nothing is
+ * logged. */
 int fm_frame_decode(const uint8_t *data, size_t len, struct fm_frame *out) BT_MUST_CHECK;
 
 /* A decoder for a stream of frames. Zero-initialise, then set max. */
@@ -74,8 +76,9 @@ struct fm_frame_in {
 void fm_frame_in_deinit(struct fm_frame_in *in);
 /* Append bytes from the other side. 0, BT_ENOMEM or BT_ELIMIT. */
 int fm_frame_in_feed(struct fm_frame_in *in, const void *data, size_t len) BT_MUST_CHECK;
-/* The next frame; valid until the next call with the same decoder. 0, FM_FRAME_MORE, BT_ELIMIT
- * (longer than max: seen as soon as its prefix is there) or BT_EINVAL; the stream is lost then. */
+/* The next frame; valid until the next call with the same decoder. 0, FM_FRAME_MORE,
+ * BT_ELIMIT (longer than max: seen as soon as its prefix is there) or BT_EINVAL; the
+ * stream is lost then. */
 int fm_frame_in_next(struct fm_frame_in *in, struct fm_frame *out) BT_MUST_CHECK;
 
 #endif

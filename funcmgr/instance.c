@@ -1,11 +1,12 @@
 /* One child process and the conversation with it.
  *
- * Happy path: spawn with descriptors 3 (calls) and 4 (replies), write our hello, read the runtime's,
- * be ready; then one call frame out, one reply frame in, again and again.
- * Failure modes: no hello in time, no reply in time, end of file, a frame that is wrong, too long or not
- * the one that is due. All lead to one place, fault(), which answers the call at once, and then the
- * process is ended without anybody waiting for it: SIGTERM to its whole group, after FM_TERM_MS
- * SIGKILL. Nothing a child does ends more than that child. */
+ * Happy path: spawn with descriptors 3 (calls) and 4 (replies), write our hello, read the
+ * runtime's, be ready; then one call frame out, one reply frame in, again and again.
+ * Failure modes: no hello in time, no reply in time, end of file, a frame that is wrong,
+ * too long or not the one that is due. All lead to one place, fault(), which answers the
+ * call at once, and then the process is ended without anybody waiting for it: SIGTERM to
+ * its whole group, after FM_TERM_MS SIGKILL. Nothing a child does ends more than that
+ * child. */
 #include "funcmgr/instance.h"
 
 #include <assert.h>
@@ -77,7 +78,8 @@ static void begin_stop(struct fm_instance *in)
     bt_timer_start(loop_of(in), &in->timer, FM_TERM_MS, FM_TERM_MS);
 }
 
-/* The instance cannot go on. Answers whoever waits for it, last of all, because that may free. */
+/* The instance cannot go on. Answers whoever waits for it, last of all, because that may
+ * free. */
 static void fault(struct fm_instance *in, enum fm_outcome outcome, const char *code,
                   const char *desc)
 {
@@ -244,8 +246,8 @@ static void got_frame(struct fm_instance *in, const struct fm_frame *frame)
         bad_frame(in);
 }
 
-/* Frames in one read are handled until the instance stops. At most one of them is a hello or a reply
- * that is due; a second one is a fault. */
+/* Frames in one read are handled until the instance stops. At most one of them is a hello
+ * or a reply that is due; a second one is a fault. */
 static void read_frames(struct fm_instance *in)
 {
     struct fm_frame frame;
@@ -350,7 +352,8 @@ int fm_instance_call(struct fm_instance *in, struct fm_call *call, uint64_t time
     in->call = call;
     set_state(in, FM_BUSY);
     bt_timer_start(loop_of(in), &in->timer, timeout_ms, 0);
-    /* A broken pipe is found again on the loop, as end of file: no callback from inside a call. */
+    /* A broken pipe is found again on the loop, as end of file: no callback from inside a
+     * call. */
     (void)write_some(in);
     return 0;
 }

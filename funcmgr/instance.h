@@ -1,4 +1,5 @@
-/* One child process that runs one function, one call at a time. The function manager's thread only.
+/* One child process that runs one function, one call at a time. The function manager's
+ * thread only.
  *
  *   STARTING --hello--> READY --call--> BUSY --reply--> READY
  *   any of these --time-out, end of file, bad frame, stop--> STOPPING --exit--> DEAD
@@ -34,8 +35,8 @@ enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP };
 
 struct fm_instance;
 
-/* None of these is called from inside fm_instance_start, _call or _stop, except `answered` from
- * inside _stop of a busy instance. */
+/* None of these is called from inside fm_instance_start, _call or _stop, except
+ * `answered` from inside _stop of a busy instance. */
 struct fm_instance_owner {
     void *arg;
     void (*ready)(void *arg, struct fm_instance *in);
@@ -88,8 +89,8 @@ struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts) BT_MUST
 void fm_instance_free(struct fm_instance *in);
 /* 0: the process runs. Otherwise nothing runs, logged. */
 int fm_instance_start(struct fm_instance *in) BT_MUST_CHECK;
-/* Only when ready. 0: `answered` follows. BT_ELIMIT (*len is the size the call would have) and
- * BT_ENOMEM: the instance stays ready. */
+/* Only when ready. 0: `answered` follows. BT_ELIMIT (*len is the size the call would
+ * have) and BT_ENOMEM: the instance stays ready. */
 int fm_instance_call(struct fm_instance *in, struct fm_call *call, uint64_t timeout_ms,
                      size_t *len) BT_MUST_CHECK;
 /* Idempotent. `gone` follows. */

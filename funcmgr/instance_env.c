@@ -1,5 +1,6 @@
-/* An instance sees PATH, HOME, the language and the time zone of the process, its own name, and what
- * the configuration gives the function. Passwords and tokens in our environment stay ours. */
+/* An instance sees PATH, HOME, the language and the time zone of the process, its own
+ * name, and what the configuration gives the function. Passwords and tokens in our
+ * environment stay ours. */
 #include "funcmgr/instance_env.h"
 
 #include <stdlib.h>

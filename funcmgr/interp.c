@@ -1,8 +1,9 @@
-/* Interpreters by name. A name stands for one or more programs, tried in order in every folder of
- * PATH. A program that is a script (version managers put such wrappers first in PATH; they start a
- * shell or two) is taken only when there is no real one.
+/* Interpreters by name. A name stands for one or more programs, tried in order in every
+ * folder of PATH. A program that is a script (version managers put such wrappers first in
+ * PATH; they start a shell or two) is taken only when there is no real one.
  *
- * Failure: nothing found; the caller gets a text that says which names were looked for and where. */
+ * Failure: nothing found; the caller gets a text that says which names were looked for
+ * and where. */
 #include "funcmgr/interp.h"
 
 #include <fcntl.h>
@@ -161,9 +162,9 @@ void fm_interp_deinit(struct fm_interp *interp)
     interp->path = NULL;
 }
 
-/* Python: no environment, no user's packages, no slow site files (the runtime loads those when an
- * import needs them). Node: `-e`, because a script by descriptor needs options that differ between
- * versions. */
+/* Python: no environment, no user's packages, no slow site files (the runtime loads those
+ * when an import needs them). Node: `-e`, because a script by descriptor needs options
+ * that differ between versions. */
 static const char *const args[FM_N_LANGUAGES][FM_INTERP_ARGS - 1] = {
     [FM_PYTHON] = { "-E", "-s", "-S", "/proc/self/fd/5", NULL },
     [FM_NODE] = { "-e",

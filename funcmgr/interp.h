@@ -1,4 +1,5 @@
-/* Which program runs a function: the name in the configuration, looked up once at start. */
+/* Which program runs a function: the name in the configuration, looked up once at start.
+ */
 #ifndef FUNCMGR_INTERP_H
 #define FUNCMGR_INTERP_H
 
@@ -12,13 +13,15 @@ struct fm_interp {
     enum fm_language language;
 };
 
-/* Find the program for a runtime name in the folders of `search` (as in PATH). 0, BT_ENOMEM, or
- * BT_EINVAL with what was looked for and where in *why (text, not logged). Free with _deinit. */
+/* Find the program for a runtime name in the folders of `search` (as in PATH). 0,
+ * BT_ENOMEM, or BT_EINVAL with what was looked for and where in *why (text, not logged).
+ * Free with _deinit. */
 int fm_interp_find(const char *runtime, const char *search, struct fm_interp *out,
                    struct bt_buf *why) BT_MUST_CHECK;
 void fm_interp_deinit(struct fm_interp *interp);
-/* Arguments that start the embedded runtime, whose source is open as descriptor FM_SOURCE_FD;
- * argv has room for FM_INTERP_ARGS. Static strings except argv[0], which is the path. */
+/* Arguments that start the embedded runtime, whose source is open as descriptor
+ * FM_SOURCE_FD; argv has room for FM_INTERP_ARGS. Static strings except argv[0], which is
+ * the path. */
 #define FM_SOURCE_FD   5
 #define FM_INTERP_ARGS 8
 void fm_interp_argv(const struct fm_interp *interp, char *argv[FM_INTERP_ARGS]);

@@ -1,10 +1,11 @@
 /* The module: one thread with one loop for all functions and rules.
  *
- * Start: interpreters are looked up and code folders checked before anything runs, and all that is wrong is
- * logged, not only the first; then the thread starts the pools' minimum and opens the rules' sessions.
- * Stop: rules take nothing new and pools no waiting calls; running calls have FM_DRAIN_MS, then their processes
- * are ended, and after the same time again results that the hub has not taken are given up. When
- * no process and no job is left the thread reports and ends. */
+ * Start: interpreters are looked up and code folders checked before anything runs, and
+ * all that is wrong is logged, not only the first; then the thread starts the pools'
+ * minimum and opens the rules' sessions. Stop: rules take nothing new and pools no
+ * waiting calls; running calls have FM_DRAIN_MS, then their processes are ended, and
+ * after the same time again results that the hub has not taken are given up. When no
+ * process and no job is left the thread reports and ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

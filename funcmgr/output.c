@@ -1,6 +1,6 @@
-/* Lines of an instance to the log. A handler may print what it likes: long lines are cut, lines
- * beyond the limit of a window are counted and dropped, and reading never stops, so that a printing
- * handler does not block and does not fill memory. */
+/* Lines of an instance to the log. A handler may print what it likes: long lines are cut,
+ * lines beyond the limit of a window are counted and dropped, and reading never stops, so
+ * that a printing handler does not block and does not fill memory. */
 #include "funcmgr/output.h"
 
 #include <errno.h>
@@ -97,7 +97,8 @@ void fm_output_start(struct fm_output *o, struct bt_loop *loop, const char *name
 
 void fm_output_close(struct fm_output *o)
 {
-    /* The last words of a process that ended are still in the pipe; a pipe holds 64 KiB to 1 MiB. */
+    /* The last words of a process that ended are still in the pipe; a pipe holds 64 KiB
+     * to 1 MiB. */
     for (int i = 0; o->fd >= 0 && i < 16 && read_some(o); i++)
         ;
     if (o->fd >= 0)

@@ -1,5 +1,5 @@
-/* What an instance writes to its standard output and error, as lines in the log. One pipe for both.
- * The function manager's thread only. */
+/* What an instance writes to its standard output and error, as lines in the log. One pipe
+ * for both. The function manager's thread only. */
 #ifndef FUNCMGR_OUTPUT_H
 #define FUNCMGR_OUTPUT_H
 

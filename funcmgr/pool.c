@@ -1,15 +1,16 @@
 /* A pool of instances.
  *
- * Happy path: a call takes the instance that was used last; when none is idle it waits, and an instance is
- * started for it as long as there are fewer than the maximum. An answer puts the instance back and takes the
- * first call that waits.
- * Failure modes: a call on an instance that breaks is tried again, in front of all others, until its attempts
- * or its time are used up; a call that timed out or was too large is not. A start that fails pauses all
- * starts (doubling, up to backoff.max), and when no instance lives, the calls that wait are answered with the
- * reason, so that none waits for ever. An instance that ends before it served anything counts as a failing
- * start, or it would be restarted in a tight loop. Processes that are being ended do not count as live, so
- * that a stuck one is replaced at once, but there are never more of them than the maximum before the next
- * start. */
+ * Happy path: a call takes the instance that was used last; when none is idle it
+ * waits, and an instance is started for it as long as there are fewer than the
+ * maximum. An answer puts the instance back and takes the first call that waits.
+ * Failure modes: a call on an instance that breaks is tried again, in front of all
+ * others, until its attempts or its time are used up; a call that timed out or was too
+ * large is not. A start that fails pauses all starts (doubling, up to backoff.max),
+ * and when no instance lives, the calls that wait are answered with the reason, so
+ * that none waits for ever. An instance that ends before it served anything counts as
+ * a failing start, or it would be restarted in a tight loop. Processes that are being
+ * ended do not count as live, so that a stuck one is replaced at once, but there are
+ * never more of them than the maximum before the next start. */
 #include "funcmgr/pool.h"
 
 #include <stdio.h>
@@ -372,7 +373,8 @@ static void stop_all(struct fm_pool *p, struct bt_list *list, bool busy_too)
         if (in->state == FM_STOPPING)
             continue;
         if (in->state == FM_BUSY) {
-            /* Answering moves it to the end of the same list, where it is met as stopping. */
+            /* Answering moves it to the end of the same list, where it is met as
+             * stopping. */
             if (busy_too)
                 fm_instance_stop(in);
             continue;

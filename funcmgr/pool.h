@@ -1,5 +1,5 @@
-/* The instances of one function and the calls that wait for them. The function manager's thread
- * only. */
+/* The instances of one function and the calls that wait for them. The function manager's
+ * thread only. */
 #ifndef FUNCMGR_POOL_H
 #define FUNCMGR_POOL_H
 
@@ -44,7 +44,8 @@ void fm_pool_start(struct fm_pool *p);
 void fm_pool_call(struct fm_pool *p, struct fm_call *call);
 /* Answer a call that still waits with FM_STOPPED. */
 void fm_pool_cancel(struct fm_pool *p, struct fm_call *call);
-/* No more calls, also not those that wait (FM_STOPPED); running ones end first. Idempotent. */
+/* No more calls, also not those that wait (FM_STOPPED); running ones end first.
+ * Idempotent. */
 void fm_pool_close(struct fm_pool *p);
 /* After fm_pool_close: end running calls, too. */
 void fm_pool_kill(struct fm_pool *p);

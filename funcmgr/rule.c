@@ -1,14 +1,15 @@
 /* Messages of one subscription through one function.
  *
- * Happy path: delivery -> job -> pool -> result -> publish -> acknowledge the delivery. At QoS 1 the delivery
- * is acknowledged only when the hub has the result safely (on_published); with no result, or one at QoS 0, at
- * once. The window of the session is the number of instances and a few, so a slow function makes the hub
- * keep the rest.
- * Failure modes: a failed call publishes the error message in place of the result, so a bad message is never
- * run again. A result that the hub would not take, because of its size, becomes an error message. A result
- * that the hub refuses leaves the delivery unacknowledged. QoS 0 has no back-pressure: beyond the limits of
- * waiting messages it is dropped and counted. When the session is lost the jobs that run are orphans: they
- * end, and nothing of them is published; the hub delivers their messages again. */
+ * Happy path: delivery -> job -> pool -> result -> publish -> acknowledge the delivery.
+ * At QoS 1 the delivery is acknowledged only when the hub has the result safely
+ * (on_published); with no result, or one at QoS 0, at once. The window of the session is
+ * the number of instances and a few, so a slow function makes the hub keep the rest.
+ * Failure modes: a failed call publishes the error message in place of the result, so a
+ * bad message is never run again. A result that the hub would not take, because of its
+ * size, becomes an error message. A result that the hub refuses leaves the delivery
+ * unacknowledged. QoS 0 has no back-pressure: beyond the limits of waiting messages it is
+ * dropped and counted. When the session is lost the jobs that run are orphans: they end,
+ * and nothing of them is published; the hub delivers their messages again. */
 #include "funcmgr/rule.h"
 
 #include <stdio.h>

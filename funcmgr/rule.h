@@ -1,5 +1,5 @@
-/* A rule: a session at the hub whose messages go through a function and whose results are published.
- * The function manager's thread only. */
+/* A rule: a session at the hub whose messages go through a function and whose results are
+ * published. The function manager's thread only. */
 #ifndef FUNCMGR_RULE_H
 #define FUNCMGR_RULE_H
 
@@ -39,9 +39,11 @@ void fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,
                   struct bt_loop *loop, struct fm_pool *pool);
 /* Open the session. A failure is logged and tried again later. */
 void fm_rule_open(struct fm_rule *rule);
-/* Take no more messages; jobs that run end first, then the session is closed. Idempotent. */
+/* Take no more messages; jobs that run end first, then the session is closed. Idempotent.
+ */
 void fm_rule_close(struct fm_rule *rule);
-/* After fm_rule_close: give up the results that the hub has not taken yet. No call may be running. */
+/* After fm_rule_close: give up the results that the hub has not taken yet. No call may be
+ * running. */
 void fm_rule_abandon(struct fm_rule *rule);
 
 #endif

@@ -1,4 +1,5 @@
-/* Bytes from a runtime: the stream decoder, fed in pieces whose size is the first byte. */
+/* Bytes from a runtime: the stream decoder, fed in pieces whose size is the first byte.
+ */
 #include "core/buf.h"
 #include "funcmgr/frame.h"
 

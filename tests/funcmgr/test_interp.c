@@ -1,0 +1,133 @@
+#include "funcmgr/interp.c"
+
+#include "tests/harness.h"
+
+static char folder[256];
+
+static void put(const char *name, const char *text)
+{
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    f = fopen(path, "w");
+    CHECK(f != NULL);
+    fputs(text, f);
+    fclose(f);
+    CHECK_INT(chmod(path, 0755), 0);
+}
+
+static void begin(void)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(folder, sizeof(folder), "%s/interp-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    CHECK(mkdtemp(folder) != NULL);
+}
+
+static void end(void)
+{
+    static const char *const names[] = { "python3", "python2", "node", "node8" };
+    char path[512];
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    CHECK_INT(rmdir(folder), 0);
+}
+
+/* The name of the program found, or why there is none. */
+static void find(const char *runtime, enum fm_language language, const char *want)
+{
+    struct fm_interp interp = { 0 };
+    struct bt_buf why = { 0 };
+    char search[512];
+
+    snprintf(search, sizeof(search), "relative:/nowhere:%s", folder);
+    CHECK_INT(fm_interp_find(runtime, search, &interp, &why), 0);
+    CHECK_STR(strrchr(interp.path, '/') + 1, want);
+    CHECK_INT(interp.language, language);
+    fm_interp_deinit(&interp);
+    bt_buf_deinit(&why);
+}
+
+static void find_not(const char *runtime, const char *want)
+{
+    struct fm_interp interp = { 0 };
+    struct bt_buf why = { 0 };
+
+    CHECK_INT(fm_interp_find(runtime, folder, &interp, &why), BT_EINVAL);
+    CHECK_INT(bt_buf_append_u8(&why, 0), 0);
+    CHECK(strstr((const char *)why.data, want) != NULL);
+    CHECK(interp.path == NULL);
+    bt_buf_deinit(&why);
+}
+
+TEST(names)
+{
+    begin();
+    put("python2", "x");
+    find("python", FM_PYTHON, "python2");
+    find("python27", FM_PYTHON, "python2");
+    put("python3", "x");
+    find("python", FM_PYTHON, "python3");
+    find("python3", FM_PYTHON, "python3");
+    put("node", "x");
+    find("node", FM_NODE, "node");
+    find("node8", FM_NODE, "node");
+    put("node8", "x");
+    find("node8", FM_NODE, "node8");
+    end();
+}
+
+TEST(real_programs_before_scripts)
+{
+    begin();
+    put("python3", "#!/bin/sh\n");
+    find("python", FM_PYTHON, "python3");
+    put("python2", "x");
+    find("python", FM_PYTHON, "python2");
+    end();
+}
+
+TEST(absolute_path)
+{
+    char path[512];
+
+    begin();
+    put("node", "x");
+    snprintf(path, sizeof(path), "%s/node", folder);
+    find(path, FM_NODE, "node");
+    end();
+}
+
+TEST(not_found)
+{
+    begin();
+    find_not("python2", "no program python2 or python2.7 in the folders of PATH: /");
+    find_not("node20", "no program node20 or node or nodejs");
+    find_not("/nowhere/python3", "/nowhere/python3 is not a program");
+    find_not("./python3", "is not a runtime");
+    find_not("node/x", "a path must be absolute");
+    find_not("perl", "\"perl\" is not a runtime: expected python");
+    end();
+}
+
+TEST(arguments)
+{
+    static char path[] = "/usr/bin/python3";
+    struct fm_interp interp = { path, FM_PYTHON };
+    char *argv[FM_INTERP_ARGS];
+    char source[32];
+
+    fm_interp_argv(&interp, argv);
+    CHECK_STR(argv[0], path);
+    snprintf(source, sizeof(source), "/proc/self/fd/%d", FM_SOURCE_FD);
+    CHECK_STR(argv[4], source);
+    CHECK(argv[5] == NULL);
+    interp.language = FM_NODE;
+    fm_interp_argv(&interp, argv);
+    CHECK_STR(argv[1], "-e");
+    CHECK(strstr(argv[2], source) != NULL && argv[3] == NULL);
+}
