@@ -1,4 +1,5 @@
-/* Small language helpers every file may use: ownership, checking, sizes. No state, any thread. */
+/* Small language helpers every file may use: ownership, checking, sizes. No state, any
+ * thread. */
 #ifndef CORE_BASE_H
 #define CORE_BASE_H
 

@@ -21,7 +21,8 @@ int bt_buf_append_u8(struct bt_buf *b, uint8_t v) BT_MUST_CHECK;
 int bt_buf_printf(struct bt_buf *b, const char *fmt, ...) BT_PRINTF(2, 3) BT_MUST_CHECK;
 /* Drop n bytes (n <= len) from the front. */
 void bt_buf_consume(struct bt_buf *b, size_t n);
-/* A NUL-terminated string owned by the caller; empties the buffer. NULL when out of memory. */
+/* A NUL-terminated string owned by the caller; empties the buffer. NULL when out of
+ * memory. */
 char *bt_buf_steal_str(struct bt_buf *b) BT_MUST_CHECK;
 
 #endif

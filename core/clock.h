@@ -1,5 +1,5 @@
-/* Time. Every timer and expiry uses the monotonic clock; wall time is for people and for stored
- * absolute expiries. Any thread. Tests replace both clocks with a virtual one. */
+/* Time. Every timer and expiry uses the monotonic clock; wall time is for people and for
+ * stored absolute expiries. Any thread. Tests replace both clocks with a virtual one. */
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
 
@@ -9,7 +9,8 @@ uint64_t bt_clock_us(void);     /* monotonic microseconds since an arbitrary sta
 uint64_t bt_clock_ms(void);     /* monotonic milliseconds since the same start */
 int64_t bt_clock_wall_ms(void); /* UTC milliseconds since 1970 */
 
-/* RFC 3339 with milliseconds in UTC, e.g. 2026-01-31T12:00:00.123Z. out holds at least 32 bytes. */
+/* RFC 3339 with milliseconds in UTC, e.g. 2026-01-31T12:00:00.123Z. out holds at least 32
+ * bytes. */
 #define BT_CLOCK_TEXT_LEN 32
 void bt_clock_text(int64_t wall_ms, char out[BT_CLOCK_TEXT_LEN]);
 

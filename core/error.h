@@ -1,6 +1,7 @@
-/* Results. 0 is success. Negative codes are fatal for the operation and are forwarded unchanged.
- * Positive values are conditions that a function documents and its direct caller handles.
- * A failure is logged once, where a foreign failure becomes ours (bt_origin). Any thread. */
+/* Results. 0 is success. Negative codes are fatal for the operation and are forwarded
+ * unchanged. Positive values are conditions that a function documents and its direct
+ * caller handles. A failure is logged once, where a foreign failure becomes ours
+ * (bt_origin). Any thread. */
 #ifndef CORE_ERROR_H
 #define CORE_ERROR_H
 
@@ -25,11 +26,12 @@ enum bt_error {
 #undef BT_X
 };
 
-/* Raise: the one place where a foreign failure becomes ours, and the one place where it is logged
- * (level error, id "CORE-ORIGIN", with errno's text when `code` is BT_EIO). `what` is a fixed
- * sentence. Returns `code`. */
+/* Raise: the one place where a foreign failure becomes ours, and the one place where it
+ * is logged (level error, id "CORE-ORIGIN", with errno's text when `code` is BT_EIO).
+ * `what` is a fixed sentence. Returns `code`. */
 #define bt_origin(code, what) bt_origin_((code), __FILE__, __LINE__, (what))
-/* Forward a result we have no answer for: 0 and <0 pass, >0 becomes BT_EBUG and is logged. */
+/* Forward a result we have no answer for: 0 and <0 pass, >0 becomes BT_EBUG and is
+ * logged. */
 #define bt_fold(r) bt_fold_((r), __FILE__, __LINE__)
 
 int bt_origin_(int code, const char *file, int line, const char *what);

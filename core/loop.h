@@ -1,7 +1,8 @@
-/* One event loop per thread (libev underneath; core/loop.c and core/mbox.c are the only files that
- * know it). Everything here is for the loop's own thread unless it says otherwise.
- * Within one turn the order is: poll, mailboxes, then I/O and timers, then the prepare callback
- * just before the next poll. So a message posted before a peer's bytes were sent is always handled before those bytes. */
+/* One event loop per thread (libev underneath; core/loop.c and core/mbox.c are the only
+ * files that know it). Everything here is for the loop's own thread unless it says
+ * otherwise. Within one turn the order is: poll, mailboxes, then I/O and timers, then the
+ * prepare callback just before the next poll. So a message posted before a peer's bytes
+ * were sent is always handled before those bytes. */
 #ifndef CORE_LOOP_H
 #define CORE_LOOP_H
 
@@ -22,7 +23,8 @@ struct bt_timer {
     uint64_t priv_[7];
 };
 
-/* is_default: main's loop, the only one that may watch signals. NULL when out of memory. */
+/* is_default: main's loop, the only one that may watch signals. NULL when out of memory.
+ */
 struct bt_loop *bt_loop_new(const char *name, bool is_default);
 /* No watcher may be active. NULL is fine. */
 void bt_loop_free(struct bt_loop *l);
@@ -33,10 +35,11 @@ void bt_loop_stop(struct bt_loop *l);
 /* Monotonic milliseconds/microseconds, cached at the start of the turn: free to read. */
 uint64_t bt_loop_ms(const struct bt_loop *l);
 uint64_t bt_loop_us(const struct bt_loop *l);
-/* Called once per turn just before polling (flush work here); one per loop, NULL removes it. */
+/* Called once per turn just before polling (flush work here); one per loop, NULL removes
+ * it. */
 void bt_loop_on_prepare(struct bt_loop *l, void (*fn)(void *arg), void *arg);
-/* Any thread: monotonic ms of the last turn, or UINT64_MAX while the loop is parked in poll (a
- * parked loop is healthy). The watchdog uses it. */
+/* Any thread: monotonic ms of the last turn, or UINT64_MAX while the loop is parked in
+ * poll (a parked loop is healthy). The watchdog uses it. */
 uint64_t bt_loop_busy_since(const struct bt_loop *l);
 const char *bt_loop_name(const struct bt_loop *l);
 
@@ -49,7 +52,8 @@ void bt_io_stop(struct bt_loop *l, struct bt_io *io);
 int bt_io_fd(const struct bt_io *io);
 
 void bt_timer_init(struct bt_timer *t, void (*fn)(struct bt_timer *t));
-/* Fire once after `after_ms`, then every `repeat_ms` (0 = once). Restarts a running timer. */
+/* Fire once after `after_ms`, then every `repeat_ms` (0 = once). Restarts a running
+ * timer. */
 void bt_timer_start(struct bt_loop *l, struct bt_timer *t, uint64_t after_ms,
                     uint64_t repeat_ms);
 void bt_timer_stop(struct bt_loop *l, struct bt_timer *t);

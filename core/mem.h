@@ -1,5 +1,5 @@
-/* Allocation. Thin over malloc; the only way to allocate in our code, so that tests can make the
- * Nth allocation fail. Any thread. */
+/* Allocation. Thin over malloc; the only way to allocate in our code, so that tests can
+ * make the Nth allocation fail. Any thread. */
 #ifndef CORE_MEM_H
 #define CORE_MEM_H
 
@@ -17,8 +17,8 @@ char *bt_strndup(const void *s, size_t n) BT_MUST_CHECK;
 /* For bt_cleanup on a pointer of any type: frees *(void **)pp. */
 void bt_freep(void *pp);
 
-/* Tests: the nth allocation from now (1 = the next) and all later ones fail; 0 = none fails.
- * Process-wide. */
+/* Tests: the nth allocation from now (1 = the next) and all later ones fail; 0 = none
+ * fails. Process-wide. */
 void bt_mem_fail_from(unsigned long nth);
 
 #endif

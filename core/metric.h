@@ -1,6 +1,6 @@
 /* Counters and gauges: one internal table that $SYS, the REST API and Prometheus read.
- * A metric is a static object that registers itself once; adding is one relaxed atomic add, so
- * hot paths count in plain locals and add per loop turn. Any thread. */
+ * A metric is a static object that registers itself once; adding is one relaxed atomic
+ * add, so hot paths count in plain locals and add per loop turn. Any thread. */
 #ifndef CORE_METRIC_H
 #define CORE_METRIC_H
 

@@ -21,8 +21,9 @@ struct bt_super_opts {
 /* Exit statuses of bt_super_run. */
 #define BT_EXIT_OK     0 /* stopped by SIGTERM or SIGINT, or nothing was left to run */
 #define BT_EXIT_FAILED 1 /* a module could not start, or bt_super_fail was called */
-#define BT_EXIT_FORCED 3 /* a second signal, or `grace` ran out before all had drained \
-                          */
+#define BT_EXIT_FORCED                                              \
+    3 /* a second signal, or `grace` ran out before all had drained \
+       */
 
 /* Main thread, before any other thread runs. Blocks nothing, watches SIGTERM, SIGINT,
  * SIGHUP and SIGCHLD, ignores SIGPIPE. NULL when out of memory or out of descriptors

@@ -61,7 +61,7 @@ int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 int bt_sys_memfd(const char *name)
 {
-    char path[] = "/tmp/baetyl-XXXXXX";
+    char path[] = "/tmp/baetyl-XXXXXX"; /* NOLINT: a pattern */
     int fd = flagged(mkstemp(path), false);
 
     (void)name;

@@ -46,7 +46,7 @@ int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 static int unlinked_file(void)
 {
-    char path[] = "/tmp/baetyl-XXXXXX";
+    char path[] = "/tmp/baetyl-XXXXXX"; /* NOLINT: a pattern */
     int fd = mkostemp(path, O_CLOEXEC);
 
     if (fd >= 0)

@@ -1,10 +1,8 @@
-/* Unit test harness, one program per tested file. TEST(name) { ... } registers itself.
- * CHECK* report file:line and end the test, SKIP("why") counts it as skipped (a program
- * of skips exits 77); both only from the test's own thread. Options: -s SEED for
- * test_random(), NAME... runs those only. */
+/* Unit tests: TEST(name) { } registers itself. CHECK* report file:line and end the test,
+ * SKIP("why") counts it (a program of skips exits 77); both from the test's thread only.
+ * Options: -s SEED for test_random(), NAME... runs those only. */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
-
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +19,6 @@ struct test_case {
 static struct test_case *test_first_, **test_last_ = &test_first_;
 static jmp_buf test_end_; /* 1 = failed, 2 = skipped */
 static uint64_t test_seed_;
-
 #define TEST(name_)                                                             \
     static void test_##name_(void);                                             \
     static struct test_case test_case_##name_ = { #name_, test_##name_, NULL }; \
@@ -54,15 +51,14 @@ static uint64_t test_seed_;
     } while (0)
 #define CHECK_MEM(got, want, n) CHECK(memcmp((got), (want), (n)) == 0)
 
-__attribute__((unused)) static void test_failed_(const char *at, int line,
-                                                 const char *what)
+static inline void test_failed_(const char *at, int line, const char *what)
 {
     printf("%s:%d: failed: %s\n", at, line, what);
     longjmp(test_end_, 1);
 }
 
 /* splitmix64: the same numbers for the same seed. */
-__attribute__((unused)) static uint64_t test_random(void)
+static inline uint64_t test_random(void)
 {
     uint64_t z = test_seed_ += 0x9e3779b97f4a7c15u;
 
@@ -92,9 +88,9 @@ int main(int argc, char **argv)
         end = setjmp(test_end_);
         if (end == 0)
             t->fn();
-        count[end]++;
-        if (end != 0)
+        else
             printf("%s %s\n", end == 1 ? "FAIL" : "skip", t->name);
+        count[end]++;
     }
     printf("%d passed, %d failed, %d skipped\n", count[0], count[1], count[2]);
     return count[1] != 0 ? 1 : count[0] == 0 && count[2] != 0 ? 77 : 0;

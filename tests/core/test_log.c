@@ -15,7 +15,7 @@ static void open_log(enum bt_log_format form, enum bt_log_level level)
                                 .size_mb = 50,
                                 .backup_count = 15 };
 
-    strcpy(dir, "/tmp/baetyl-test-XXXXXX");
+    strcpy(dir, "/tmp/baetyl-test-XXXXXX"); /* NOLINT: a pattern */
     CHECK(mkdtemp(dir) != NULL);
     (void)snprintf(path, sizeof(path), "%s/sub/a.log", dir);
     memset(kinds, 0, sizeof(kinds));

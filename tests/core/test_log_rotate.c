@@ -11,7 +11,7 @@ static void begin(void)
 {
     char path[128];
 
-    strcpy(dir, "/tmp/baetyl-test-XXXXXX");
+    strcpy(dir, "/tmp/baetyl-test-XXXXXX"); /* NOLINT: a pattern */
     CHECK(mkdtemp(dir) != NULL);
     (void)snprintf(path, sizeof(path), "%s/a/b/x.log", dir);
     memset(&f, 0, sizeof(f));

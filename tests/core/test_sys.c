@@ -19,7 +19,7 @@ static const char *in_dir(const char *name)
 static void begin(void)
 {
     bt_log_set_level(BT_LOG_ERROR);
-    strcpy(dir, "/tmp/baetyl-test-XXXXXX");
+    strcpy(dir, "/tmp/baetyl-test-XXXXXX"); /* NOLINT: a pattern */
     CHECK(mkdtemp(dir) != NULL);
 }
 
