@@ -21,7 +21,11 @@ static void begin(void)
 {
     const char *tmp = getenv("TMPDIR");
 
-    snprintf(folder, sizeof(folder), "%s/interp-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    snprintf(folder, sizeof(folder),
+             "%s/interp-"
+             "XXX"
+             "XXX",
+             tmp != NULL ? tmp : "/tmp");
     CHECK(mkdtemp(folder) != NULL);
 }
 
@@ -108,8 +112,8 @@ TEST(not_found)
     find_not("python2", "no program python2 or python2.7 in the folders of PATH: /");
     find_not("node20", "no program node20 or node or nodejs");
     find_not("/nowhere/python3", "/nowhere/python3 is not a program");
-    find_not("./python3", "is not a runtime");
-    find_not("node/x", "a path must be absolute");
+    find_not("./python3", "a path must be absolute");
+    find_not("node/x", "is not a runtime");
     find_not("perl", "\"perl\" is not a runtime: expected python");
     end();
 }
