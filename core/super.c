@@ -62,6 +62,7 @@ struct bt_super {
     struct once stop, fail;
     int status;
     bool stopping, signalled;
+    uint64_t signalled_ms;
     uint64_t feed_ms, fed_ms; /* the service manager's watchdog; 0 = none */
     pthread_mutex_t
         watch_lock; /* guards the two below: loops come and go on any thread */
@@ -240,10 +241,12 @@ static void on_grace(struct bt_timer *t)
 static void on_stop_signal(struct bt_super *s, int signum)
 {
     if (s->signalled) {
-        force(s, "second signal");
+        if (bt_clock_ms() - s->signalled_ms >= BT_SUPER_SAME_MS)
+            force(s, "second signal");
         return;
     }
     s->signalled = true;
+    s->signalled_ms = bt_clock_ms();
     begin_stop(s, signum == SIGINT ? "SIGINT" : "SIGTERM");
 }
 

@@ -15,7 +15,10 @@ struct bt_super_opts {
     void *arg;
 };
 
-#define BT_SUPER_GRACE_MS    30000u
+#define BT_SUPER_GRACE_MS 30000u
+/* A signal this soon after the first one is the same wish, delivered twice (to the
+ * process and to its group). */
+#define BT_SUPER_SAME_MS     100u
 #define BT_SUPER_MAX_MODULES 16u
 
 /* Exit statuses of bt_super_run. */

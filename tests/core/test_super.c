@@ -76,11 +76,24 @@ static void raise_term(void *arg)
     raise(SIGTERM);
 }
 
-static void raise_both(void *arg)
+static struct bt_timer again;
+
+static void raise_late(struct bt_timer *t)
+{
+    (void)t;
+    CHECK_INT(super->status, BT_EXIT_OK);
+    bt_clock_fake_advance(BT_SUPER_SAME_MS * 1000u);
+    raise(SIGTERM);
+}
+
+/* The second comes at once and is the same wish; the third is meant. */
+static void raise_three(void *arg)
 {
     (void)arg;
     raise(SIGTERM);
     raise(SIGINT);
+    bt_timer_init(&again, raise_late);
+    bt_timer_start(super->loop, &again, 5, 0);
 }
 
 static void fail_now(void *arg)
@@ -193,11 +206,13 @@ static void free_forced(void)
 
 TEST(a_second_signal_forces)
 {
-    struct bt_super_opts opts = { .work_dir = "/", .on_ready = raise_both };
+    struct bt_super_opts opts = { .work_dir = "/", .on_ready = raise_three };
 
+    bt_clock_fake_start(1000000, 0);
     begin(&opts);
     hang = true;
     CHECK_INT(bt_super_run(super), BT_EXIT_FORCED);
+    bt_clock_fake_stop();
     CHECK(strstr(calls, "f") == NULL);
     bt_super_free(super);
     free_forced();
