@@ -18,7 +18,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "sqlite3.h"
+#include <sqlite3.h>
 
 struct bt_db {
     sqlite3 *handle;

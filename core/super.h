@@ -24,7 +24,7 @@ struct bt_super_opts {
 /* Exit statuses of bt_super_run. */
 #define BT_EXIT_OK     0 /* stopped by SIGTERM or SIGINT, or nothing was left to run */
 #define BT_EXIT_FAILED 1 /* a module could not start, or bt_super_fail was called */
-#define BT_EXIT_FORCED                                              \
+#define BT_EXIT_FORCED \
     3 /* a second signal, or `grace` ran out before all had drained \
        */
 

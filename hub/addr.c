@@ -1,6 +1,6 @@
-/* The address of a session: a small counted block that outlives the session it names, so that the
- * index, matched sets and messages on their way can hold it without asking whether the session is
- * still there. Only memory can fail. */
+/* The address of a session: a small counted block that outlives the session it names, so
+ * that the index, matched sets and messages on their way can hold it without asking
+ * whether the session is still there. Only memory can fail. */
 #include "hub/addr.h"
 
 #include "core/mem.h"

@@ -1,13 +1,13 @@
-/* Access control. The principals of the configuration are sorted by name; a login finds one by binary
- * search and compares the whole of PASSWORD_ROOM bytes, whatever was given and whether or not the name
- * exists, so that time tells nothing.
+/* Access control. The principals of the configuration are sorted by name; a login finds
+ * one by binary search and compares the whole of PASSWORD_ROOM bytes, whatever was given
+ * and whether or not the name exists, so that time tells nothing.
  *
- * Three principals are not configured: anonymous, internal (in-process clients, may do everything) and
- * nobody (owner of stored sessions whose user was removed; may do nothing). Anonymous may do everything
- * but publish below $SYS/.
+ * Three principals are not configured: anonymous, internal (in-process clients, may do
+ * everything) and nobody (owner of stored sessions whose user was removed; may do
+ * nothing). Anonymous may do everything but publish below $SYS/.
  *
- * A permit is a filter: a topic is permitted when it matches one, a filter when one covers it. Passwords
- * are never logged. */
+ * A permit is a filter: a topic is permitted when it matches one, a filter when one
+ * covers it. Passwords are never logged. */
 #include "hub/auth.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* The hub's options: one row each, with the original's names, ranges and (where it hurts nobody) its
- * defaults. Options of the original that have nothing to act on here are accepted and ignored, so that
- * its files load unchanged. Where our defaults differ: docs/decisions/0003-limits.md.
+/* The hub's options: one row each, with the original's names, ranges and (where it hurts
+ * nobody) its defaults. Options of the original that have nothing to act on here are
+ * accepted and ignored, so that its files load unchanged. Where our defaults differ:
+ * docs/decisions/0003-limits.md.
  *
  * The checks below look at what a row cannot: topics, addresses, names used twice. */
 #include "hub/conf.h"
@@ -109,10 +110,10 @@ static const struct bt_conf_row hub_rows[] = {
     HUB_ROW("listen", STRINGS, listen, "tcp://127.0.0.1:1883",
             "Addresses to listen on: tcp://host:port or unix:///path.",
             .max = HUB_MAX_LISTENERS),
-    HUB_ROW(
-        "anonymous", BOOL, anonymous, "false",
-        "Let clients in without a user name. Without principals and on loopback only they "
-        "always are."),
+    HUB_ROW("anonymous", BOOL, anonymous, "false",
+            "Let clients in without a user name. Without principals and on loopback only "
+            "they "
+            "always are."),
     HUB_ROW("principals", LIST, principals, NULL, "Who may log in.",
             .sub = &principal_table),
     HUB_ROW("subscriptions", LIST, rules, NULL, "Routes from topics to topics.",

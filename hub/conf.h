@@ -1,10 +1,12 @@
-/* Checks of the hub's configuration that look at more than one value. Private to hub/conf*.c. */
+/* Checks of the hub's configuration that look at more than one value. Private to
+ * hub/conf*.c. */
 #ifndef HUB_CONF_H
 #define HUB_CONF_H
 
 #include "hub/hub.h"
 
-/* The rules of spec A.5 that concern configured topics, for limits of conf. wild: filters are allowed. */
+/* The rules of spec A.5 that concern configured topics, for limits of conf. wild: filters
+ * are allowed. */
 bool hub_conf_topic_ok(const char *topic, bool wild);
 /* Rules: pairs given twice, and cycles. Every rule by itself is valid. Reports to ctx. */
 void hub_conf_check_rules(struct bt_conf_ctx *ctx, const struct hub_conf *conf);

@@ -1,9 +1,11 @@
-/* Routes must not run in circles. A rule feeds another when its target topic matches the other's source
- * filter; a cycle of such steps would copy one message for ever, and nothing else would, so the check is
- * exact. At most MAX_RULES rules keep it fast: every pair is compared once.
+/* Routes must not run in circles. A rule feeds another when its target topic matches the
+ * other's source filter; a cycle of such steps would copy one message for ever, and
+ * nothing else would, so the check is exact. At most MAX_RULES rules keep it fast: every
+ * pair is compared once.
  *
- * The search goes through the rules in the file's order and depth first with its own stack, so that the
- * same file always names the same rule and a long chain does not exhaust the thread's stack. */
+ * The search goes through the rules in the file's order and depth first with its own
+ * stack, so that the same file always names the same rule and a long chain does not
+ * exhaust the thread's stack. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +45,8 @@ static bool feeds(const struct hub_rule_conf *from, const struct hub_rule_conf *
                          (struct bt_slice){ (const uint8_t *)topic, strlen(topic) });
 }
 
-/* Go from the top of the stack to a rule it feeds. False: none is left. *cycle: that rule is on the path. */
+/* Go from the top of the stack to a rule it feeds. False: none is left. *cycle: that rule
+ * is on the path. */
 static bool descend(struct graph *g, size_t *depth, bool *cycle)
 {
     size_t at = g->stack[*depth - 1];

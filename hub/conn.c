@@ -1,9 +1,10 @@
 /* Connections: reading, framing, closing.
  *
- * Happy path: one recv into the worker's scratch buffer, every whole packet in it is handled in
- * place, the rest is kept in c->in. A packet larger than the scratch buffer is gathered in c->in.
- * Failure modes: a wrong length, a packet over the limit, a silent or a gone peer close this
- * connection only; closing is marked at once and the memory is freed at the end of the turn. */
+ * Happy path: one recv into the worker's scratch buffer, every whole packet in it is
+ * handled in place, the rest is kept in c->in. A packet larger than the scratch buffer is
+ * gathered in c->in. Failure modes: a wrong length, a packet over the limit, a silent or
+ * a gone peer close this connection only; closing is marked at once and the memory is
+ * freed at the end of the turn. */
 #include "hub/conn.h"
 
 #include <errno.h>
@@ -62,7 +63,8 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
 
 /* ---- Input ---- */
 
-/* Handle the whole packets at p. Returns how many bytes were used; stops when closed, paused or moved. */
+/* Handle the whole packets at p. Returns how many bytes were used; stops when closed,
+ * paused or moved. */
 static size_t feed(struct hub_conn *c, const uint8_t *p, size_t n)
 {
     const struct hub_worker *w = c->worker;
@@ -98,7 +100,8 @@ static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
         hub_conn_close(c, BT_MQTT_TOO_LARGE, true);
 }
 
-/* Handle what is gathered in c->in (a moved connection, a large packet, after a pause). */
+/* Handle what is gathered in c->in (a moved connection, a large packet, after a pause).
+ */
 static void feed_kept(struct hub_conn *c)
 {
     const struct hub_worker *w = c->worker;
@@ -274,8 +277,10 @@ void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
         hub_conn_send(c, &b);
     bt_buf_deinit(&b);
     if (reason >= 0x80)
-        bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub", "client=%s reason=\"%s\"",
-               c->link.session != NULL ? c->link.session->id : "", bt_mqtt_reason_text(reason));
+        bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub",
+               "client=%s reason=\"%s\"",
+               c->link.session != NULL ? c->link.session->id : "",
+               bt_mqtt_reason_text(reason));
     c->closed = true;
     if (c->link.session != NULL)
         hub_session_detach(c->link.session, will);
@@ -289,7 +294,8 @@ void hub_conn_free(struct hub_conn *c)
     bt_list_remove(&c->all);
     bt_list_remove(&c->dirty);
     if (c->out.bytes > 0)
-        (void)!hub_outq_flush(&c->out, bt_io_fd(&c->io)); /* the last words, if the socket takes them */
+        (void)!hub_outq_flush(
+            &c->out, bt_io_fd(&c->io)); /* the last words, if the socket takes them */
     bt_io_stop(c->worker->loop, &c->io);
     (void)close(bt_io_fd(&c->io));
     hub_outq_deinit(&c->out);

@@ -1,5 +1,6 @@
-/* A network connection: descriptor, framing, output. It starts on the worker that accepted it and moves
- * once, with its first packet, to the worker where its session lives. Its worker's thread only. */
+/* A network connection: descriptor, framing, output. It starts on the worker that
+ * accepted it and moves once, with its first packet, to the worker where its session
+ * lives. Its worker's thread only. */
 #ifndef HUB_CONN_H
 #define HUB_CONN_H
 
@@ -15,12 +16,13 @@ struct hub_worker;
 
 struct hub_conn {
     struct hub_link link;
-    struct bt_msg msg;       /* travelling to its home worker */
+    struct bt_msg msg; /* travelling to its home worker */
     struct hub_worker *worker;
     struct bt_io io;
-    struct bt_list all;      /* worker's conns, or its graveyard */
-    struct bt_list dirty;    /* in the worker's dirty list while output waits for the turn's end */
-    struct bt_buf in;        /* an incomplete packet */
+    struct bt_list all; /* worker's conns, or its graveyard */
+    struct bt_list
+        dirty; /* in the worker's dirty list while output waits for the turn's end */
+    struct bt_buf in; /* an incomplete packet */
     struct hub_outq out;
     uint64_t deadline_ms;    /* loop time by which something must arrive, 0 = none */
     uint32_t keepalive_ms;   /* 1.5 times the client's value */
@@ -35,8 +37,8 @@ void hub_conn_accept(struct hub_worker *w, int fd, bool local);
 void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c);
 /* Pass the connection, with these unread bytes, to its home. */
 void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice rest);
-/* Close at the end of the turn; sends DISCONNECT with the reason to a version 5 client when it is an
- * error. will: the session publishes its will. Idempotent. */
+/* Close at the end of the turn; sends DISCONNECT with the reason to a version 5 client
+ * when it is an error. will: the session publishes its will. Idempotent. */
 void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will);
 /* Write what waits; called at the end of a turn and when the socket is writable. */
 void hub_conn_flush(struct hub_conn *c);
@@ -55,8 +57,9 @@ extern const struct hub_link_ops hub_conn_link_ops;
 
 /* hub/packet.c: handle one whole packet. 0, or the reason to close with. */
 int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n);
-/* hub/connect.c: the first packet. rest: what follows it. Returns as hub_packet; the connection may have moved away
- * (c->worker differs), then it must not be touched any more. */
+/* hub/connect.c: the first packet. rest: what follows it. Returns as hub_packet; the
+ * connection may have moved away (c->worker differs), then it must not be touched any
+ * more. */
 #define HUB_CONN_MOVED (-100)
 int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice rest);
 
@@ -65,8 +68,9 @@ struct hub_answer {
     struct hub_ticket ticket;
     struct hub_addr *addr;
     uint64_t link_serial;
-    struct bt_buf bytes;   /* the packet */
-    struct bt_buf filters; /* filters to replay retained messages for: struct hub_replay + text */
+    struct bt_buf bytes; /* the packet */
+    struct bt_buf
+        filters; /* filters to replay retained messages for: struct hub_replay + text */
 };
 void hub_answer_done(struct hub_answer *a);
 

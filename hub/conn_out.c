@@ -1,5 +1,6 @@
-/* Connections as a session's link: deliveries and acknowledgements encoded into the output chain.
- * A PUBLISH is written once, in place: header and small payloads are copied, large payloads referenced. */
+/* Connections as a session's link: deliveries and acknowledgements encoded into the
+ * output chain. A PUBLISH is written once, in place: header and small payloads are
+ * copied, large payloads referenced. */
 #include <string.h>
 
 #include "core/clock.h"
@@ -8,9 +9,9 @@
 #include "hub/conn.h"
 #include "hub/worker.h"
 
-#define SUBID_MAX_LEN 5u
-#define EXPIRY_LEN 5u
-#define PROP_MESSAGE_EXPIRY 0x02
+#define SUBID_MAX_LEN        5u
+#define EXPIRY_LEN           5u
+#define PROP_MESSAGE_EXPIRY  0x02
 #define PROP_SUBSCRIPTION_ID 0x0b
 
 static struct hub_conn *conn_of(struct hub_link *l)
@@ -36,7 +37,8 @@ static bool ready(struct hub_link *l)
     return !c->full;
 }
 
-/* Properties the hub adds to a version 5 PUBLISH: remaining expiry, subscription identifiers. */
+/* Properties the hub adds to a version 5 PUBLISH: remaining expiry, subscription
+ * identifiers. */
 static size_t own_props(const struct hub_out *o, uint8_t *to)
 {
     const struct hub_msg *m = o->pub->msg;
@@ -87,7 +89,8 @@ static bool measure(struct hub_conn *c, const struct hub_out *o, struct head *h)
 
     if (c->version == BT_MQTT_50) {
         h->n_own = own_props(o, h->own);
-        h->n_props_len = bt_mqtt_varint(h->props_len, (uint32_t)(h->n_own + p->props.len));
+        h->n_props_len =
+            bt_mqtt_varint(h->props_len, (uint32_t)(h->n_own + p->props.len));
         rest += h->n_props_len + h->n_own + p->props.len;
     }
     if (rest + p->payload.len > BT_MQTT_MAX_REMAINING)
@@ -97,7 +100,8 @@ static bool measure(struct hub_conn *c, const struct hub_out *o, struct head *h)
     return c->max_out_packet == 0 || h->total + p->payload.len <= c->max_out_packet;
 }
 
-static int write_publish(struct hub_conn *c, const struct hub_out *o, const struct head *h)
+static int write_publish(struct hub_conn *c, const struct hub_out *o,
+                         const struct head *h)
 {
     const struct hub_pub *p = o->pub;
     bool copy = p->payload.len < HUB_OUTQ_REF_MIN;
@@ -107,7 +111,8 @@ static int write_publish(struct hub_conn *c, const struct hub_out *o, const stru
 
     if (at == NULL)
         return BT_ENOMEM;
-    *at++ = (uint8_t)(BT_MQTT_PUBLISH << 4 | (o->dup ? 8 : 0) | o->qos << 1 | (o->retain ? 1 : 0));
+    *at++ = (uint8_t)(BT_MQTT_PUBLISH << 4 | (o->dup ? 8 : 0) | o->qos << 1 |
+                      (o->retain ? 1 : 0));
     at = put(at, h->remaining, h->n_remaining);
     at = put(put_u16(at, p->topic.len), p->topic.ptr, p->topic.len);
     if (o->qos > 0)
@@ -141,7 +146,9 @@ static void publish(struct hub_link *l, const struct hub_out *o)
         c->worker->counts.dropped++;
         return;
     }
-    if (!measure(c, o, &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
+    if (!measure(
+            c, o,
+            &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
         c->worker->counts.dropped++;
         if (o->qos > 0)
             hub_session_ack(l->session, o->pid);

@@ -1,8 +1,8 @@
 /* CONNECT (MQTT 5.0 §3.1): who is it, which session, and where does it live.
  *
- * Happy path: decode, find the home worker of the client id (and move there), log in, take over or
- * make the session, CONNACK, send again what was in flight.
- * Failure modes: every refusal is one call of refuse(): a CONNACK with the reason, then close. */
+ * Happy path: decode, find the home worker of the client id (and move there), log in,
+ * take over or make the session, CONNACK, send again what was in flight. Failure modes:
+ * every refusal is one call of refuse(): a CONNACK with the reason, then close. */
 #include <string.h>
 
 #include "core/error.h"
@@ -81,8 +81,8 @@ static uint8_t admit(struct hub_conn *c, struct login *in)
         return BT_MQTT_BAD_CLIENT_ID;
     if ((in->packet.props.present & (1u << BT_MQTT_P_AUTH_METHOD)) != 0)
         return BT_MQTT_BAD_AUTH_METHOD;
-    in->principal =
-        hub_auth_login(hub->auth, m->has_username, m->username, m->has_password, m->password);
+    in->principal = hub_auth_login(hub->auth, m->has_username, m->username,
+                                   m->has_password, m->password);
     if (in->principal == NULL)
         return BT_MQTT_BAD_LOGIN;
     return check_will(hub, in);
@@ -93,7 +93,8 @@ static uint32_t session_expiry(const struct hub *hub, const struct login *in)
     const struct bt_mqtt_props *p = &in->packet.props;
 
     if (in->packet.connect.version == BT_MQTT_50)
-        return (p->present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0 ? p->session_expiry : 0;
+        return (p->present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0 ? p->session_expiry
+                                                                    : 0;
     if (in->packet.connect.clean)
         return 0;
     return hub->conf->session_expiry == 0
@@ -101,8 +102,10 @@ static uint32_t session_expiry(const struct hub *hub, const struct login *in)
                : (uint32_t)BT_MIN(hub->conf->session_expiry / 1000, UINT32_MAX - 1);
 }
 
-/* The session for this login: the old one with its other connection closed, or a new one. */
-static struct hub_session *take_session(struct hub_conn *c, const struct login *in, bool *present)
+/* The session for this login: the old one with its other connection closed, or a new one.
+ */
+static struct hub_session *take_session(struct hub_conn *c, const struct login *in,
+                                        bool *present)
 {
     struct hub_worker *w = c->worker;
     struct hub_session *s = hub_worker_find(w, in->id);
@@ -195,8 +198,8 @@ static int open_session(struct hub_conn *c, const struct login *in)
     if (take_will(s, &m->will) != 0 || send_connack(c, in, present) != 0)
         return BT_MQTT_UNSPECIFIED;
     bt_log(BT_LOG_DEBUG, "HUB-CONNECT", "client connected",
-           "client=%s version=%u persistent=%d present=%d", s->id, m->version, s->persistent,
-           present);
+           "client=%s version=%u persistent=%d present=%d", s->id, m->version,
+           s->persistent, present);
     hub_session_resume(s);
     return 0;
 }

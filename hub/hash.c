@@ -1,6 +1,6 @@
-/* The seed of the hash tables that hold what clients name. From the system's random numbers; a system
- * that has none to give gets a seed from the clock and the address layout, which is still not known
- * from outside. */
+/* The seed of the hash tables that hold what clients name. From the system's random
+ * numbers; a system that has none to give gets a seed from the clock and the address
+ * layout, which is still not known from outside. */
 #include "hub/hash.h"
 
 #include "core/clock.h"

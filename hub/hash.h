@@ -1,6 +1,7 @@
-/* A fast keyed hash for topics and levels in memory: eight bytes a step, one 32x32 multiplication each,
- * so it is cheap on 32-bit machines too. The seed enters every product, which keeps a client that does
- * not know it from choosing topics that collide. Not for anything stored or sent. Any thread. */
+/* A fast keyed hash for topics and levels in memory: eight bytes a step, one 32x32
+ * multiplication each, so it is cheap on 32-bit machines too. The seed enters every
+ * product, which keeps a client that does not know it from choosing topics that collide.
+ * Not for anything stored or sent. Any thread. */
 #ifndef HUB_HASH_H
 #define HUB_HASH_H
 

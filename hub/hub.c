@@ -1,10 +1,11 @@
-/* The hub as a module: built on the main thread in the order of its parts, torn down in reverse.
+/* The hub as a module: built on the main thread in the order of its parts, torn down in
+ * reverse.
  *
- * Start: access rules, index, retained tree, store (which tells what was on disk), workers,
- * listeners; then the store's thread and the workers' threads.
- * Stop: every worker closes its connections and counts down; free() joins the workers, lets the
- * store commit the rest, and releases all.
- * Failure modes: anything that fails during create is undone by free(), which takes a half-built hub. */
+ * Start: access rules, index, retained tree, store (which tells what was on disk),
+ * workers, listeners; then the store's thread and the workers' threads. Stop: every
+ * worker closes its connections and counts down; free() joins the workers, lets the store
+ * commit the rest, and releases all. Failure modes: anything that fails during create is
+ * undone by free(), which takes a half-built hub. */
 #include "hub/hub.h"
 
 #include <string.h>
@@ -19,10 +20,11 @@
 #include "hub/worker.h"
 
 #define MAX_AUTO_WORKERS 4u
-#define PUBLISH_HEAD_MAX 32u /* fixed header, packet identifier, properties the hub adds */
+#define PUBLISH_HEAD_MAX \
+    32u /* fixed header, packet identifier, properties the hub adds */
 
-struct bt_metric hub_m_received =
-    BT_METRIC("baetyl_hub_messages_received_total", BT_COUNTER, "PUBLISH packets accepted.");
+struct bt_metric hub_m_received = BT_METRIC("baetyl_hub_messages_received_total",
+                                            BT_COUNTER, "PUBLISH packets accepted.");
 struct bt_metric hub_m_sent =
     BT_METRIC("baetyl_hub_messages_sent_total", BT_COUNTER, "PUBLISH packets sent.");
 struct bt_metric hub_m_dropped =
@@ -53,9 +55,9 @@ struct loading {
     struct hub_session *last; /* subscriptions follow their session */
 };
 
-static int load_session(void *arg, uint64_t sid, const char *client_id, const char *principal,
-                        uint32_t expiry_s, int64_t disconnected_ms, uint64_t first_qseq,
-                        uint64_t last_qseq, uint64_t rows)
+static int load_session(void *arg, uint64_t sid, const char *client_id,
+                        const char *principal, uint32_t expiry_s, int64_t disconnected_ms,
+                        uint64_t first_qseq, uint64_t last_qseq, uint64_t rows)
 {
     struct loading *l = arg;
     struct bt_slice id = { (const uint8_t *)client_id, strlen(client_id) };
@@ -78,8 +80,8 @@ static int load_session(void *arg, uint64_t sid, const char *client_id, const ch
     return 0;
 }
 
-static int load_subscription(void *arg, uint64_t sid, const char *filter, uint32_t options,
-                             uint32_t subid)
+static int load_subscription(void *arg, uint64_t sid, const char *filter,
+                             uint32_t options, uint32_t subid)
 {
     struct loading *l = arg;
     struct bt_slice text = { (const uint8_t *)filter, strlen(filter) };
@@ -122,7 +124,8 @@ static uint32_t worker_count(const struct hub_conf *conf)
 
     if (conf->workers != 0)
         return conf->workers;
-    /* Half of the processors: the others are for the store, the functions and the kernel. */
+    /* Half of the processors: the others are for the store, the functions and the kernel.
+     */
     return BT_MAX(1, BT_MIN(MAX_AUTO_WORKERS, cpus / 2));
 }
 

@@ -1,5 +1,5 @@
-/* The hub's public face: its configuration, its module table entry and the in-process client.
- * The only hub header that other modules may include. */
+/* The hub's public face: its configuration, its module table entry and the in-process
+ * client. The only hub header that other modules may include. */
 #ifndef HUB_HUB_H
 #define HUB_HUB_H
 
@@ -8,7 +8,7 @@
 #include "core/module.h"
 
 /* Named maxima. */
-#define HUB_MAX_WORKERS 16u
+#define HUB_MAX_WORKERS   16u
 #define HUB_MAX_LISTENERS 32u
 
 enum hub_durability { HUB_DURABILITY_FULL, HUB_DURABILITY_MEMORY };
@@ -19,7 +19,7 @@ struct hub_permission {
 };
 struct hub_principal_conf {
     char *username;
-    char *password; /* NULL: a certificate principal */
+    char *password;                  /* NULL: a certificate principal */
     struct bt_conf_list permissions; /* struct hub_permission */
 };
 struct hub_rule_end {
@@ -31,24 +31,27 @@ struct hub_rule_conf {
 };
 struct hub_conf {
     struct bt_conf_strings listen;
-    bool anonymous;                  /* allow clients without a user name */
-    struct bt_conf_list principals;  /* struct hub_principal_conf */
-    struct bt_conf_list rules;       /* struct hub_rule_conf, key `subscriptions` */
-    uint32_t workers;                /* 0 = by the number of CPUs */
-    uint64_t max_packet;             /* message.length.max */
-    uint32_t max_levels;             /* topic levels */
-    uint32_t max_topic;              /* topic bytes */
+    bool anonymous;                 /* allow clients without a user name */
+    struct bt_conf_list principals; /* struct hub_principal_conf */
+    struct bt_conf_list rules;      /* struct hub_rule_conf, key `subscriptions` */
+    uint32_t workers;               /* 0 = by the number of CPUs */
+    uint64_t max_packet;            /* message.length.max */
+    uint32_t max_levels;            /* topic levels */
+    uint32_t max_topic;             /* topic bytes */
     uint32_t max_connections;
-    uint32_t max_inflight;           /* message.egress.qos1.buffer.size: unacknowledged deliveries per session */
-    uint32_t max_queued;             /* deliveries waiting in memory per session */
-    uint64_t max_queued_bytes;       /* output bytes waiting per connection before QoS 0 is dropped */
-    int64_t connect_timeout;         /* ms from accept to CONNECT */
-    int64_t session_expiry;          /* ms a persistent 3.1.1 session is kept after disconnect; 0 = for ever */
+    uint32_t max_inflight; /* message.egress.qos1.buffer.size: unacknowledged deliveries
+                              per session */
+    uint32_t max_queued;   /* deliveries waiting in memory per session */
+    uint64_t max_queued_bytes; /* output bytes waiting per connection before QoS 0 is
+                                  dropped */
+    int64_t connect_timeout;   /* ms from accept to CONNECT */
+    int64_t session_expiry; /* ms a persistent 3.1.1 session is kept after disconnect; 0 =
+                               for ever */
     char *storage_dir;
-    uint32_t durability;             /* enum hub_durability */
-    int64_t shutdown_timeout;        /* ms */
-    char *ports_file;                /* not a YAML key: set by --ports-file */
-    uint64_t ignored_u64;            /* accepted, without effect */
+    uint32_t durability;      /* enum hub_durability */
+    int64_t shutdown_timeout; /* ms */
+    char *ports_file;         /* not a YAML key: set by --ports-file */
+    uint64_t ignored_u64;     /* accepted, without effect */
     char *ignored_str;
     bool ignored_bool;
     int64_t ignored_ms;
@@ -57,7 +60,8 @@ extern const struct bt_conf_table hub_conf_table;
 extern const struct bt_module_ops hub_module; /* instance type: struct hub */
 
 /* ---- In-process client: the same session as a network client, without the socket. ----
- * All calls and callbacks on the loop given at open; payloads are shared, never copied. */
+ * All calls and callbacks on the loop given at open; payloads are shared, never copied.
+ */
 struct hub;
 struct hub_client;
 struct hub_msg;
@@ -65,10 +69,10 @@ struct hub_msg;
 /* One delivery. The receiver owns it and must pass it to hub_client_ack exactly once. */
 struct hub_delivery {
     struct bt_slice topic, payload;
-    uint8_t qos;  /* as delivered: min(message, subscription) */
+    uint8_t qos; /* as delivered: min(message, subscription) */
     bool dup, retain;
-    uint16_t pid; /* 0 at QoS 0 */
-    uint64_t token; /* of the session's window */
+    uint16_t pid;        /* 0 at QoS 0 */
+    uint64_t token;      /* of the session's window */
     struct hub_msg *msg; /* holds topic and payload */
 };
 
@@ -77,11 +81,11 @@ struct hub_sub {
     uint8_t qos;
 };
 struct hub_client_opts {
-    const char *client_id;  /* required */
-    const char *username;   /* NULL: trusted, everything permitted */
+    const char *client_id; /* required */
+    const char *username;  /* NULL: trusted, everything permitted */
     const char *password;
     bool clean;
-    uint16_t window;        /* unacknowledged QoS 1 deliveries, 1..65535 */
+    uint16_t window; /* unacknowledged QoS 1 deliveries, 1..65535 */
     const struct hub_sub *subs;
     size_t n_subs;
     struct bt_loop *loop;
@@ -89,7 +93,8 @@ struct hub_client_opts {
     /* reason: BT_MQTT_SUCCESS or why the login or a subscription was refused. */
     void (*on_ready)(void *arg, unsigned reason);
     void (*on_message)(void *arg, struct hub_delivery *d);
-    /* The publish with this token is safe (QoS 1: after the commit) or was refused (reason >= 0x80). */
+    /* The publish with this token is safe (QoS 1: after the commit) or was refused
+     * (reason >= 0x80). */
     void (*on_published)(void *arg, uint64_t token, unsigned reason);
     /* Taken over or hub stopping; no callback follows. Still call hub_client_close. */
     void (*on_closed)(void *arg, unsigned reason);
@@ -98,13 +103,16 @@ struct hub_client_opts {
 /* 0 or BT_ENOMEM/BT_EINVAL. Strings are copied. on_ready follows. */
 int hub_client_open(struct hub *hub, const struct hub_client_opts *opts,
                     struct hub_client **out) BT_MUST_CHECK;
-/* Publish; topic and payload are copied once. on_published(token) follows for QoS 1 only. BT_EINVAL for a bad topic,
- * BT_ELIMIT when the message is larger than hub_max_payload, BT_ECLOSED. */
+/* Publish; topic and payload are copied once. on_published(token) follows for QoS 1 only.
+ * BT_EINVAL for a bad topic, BT_ELIMIT when the message is larger than hub_max_payload,
+ * BT_ECLOSED. */
 int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice payload,
                        uint8_t qos, bool retain, uint64_t token) BT_MUST_CHECK;
-/* Takes d. ok false: not processed; QoS 1 is delivered again when the session next connects. */
+/* Takes d. ok false: not processed; QoS 1 is delivered again when the session next
+ * connects. */
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok);
-/* Disconnect (a persistent session stays) and free; deliveries still held must have been acked. No callback follows. */
+/* Disconnect (a persistent session stays) and free; deliveries still held must have been
+ * acked. No callback follows. */
 void hub_client_close(struct hub_client *c);
 /* Largest payload that a publish to a topic of this length may have. */
 size_t hub_max_payload(const struct hub *hub, size_t topic_len);

@@ -1,4 +1,5 @@
-/* The hub's own state, shared by its workers. Read-only after start but for the atomics. */
+/* The hub's own state, shared by its workers. Read-only after start but for the atomics.
+ */
 #ifndef HUB_HUB_INTERNAL_H
 #define HUB_HUB_INTERNAL_H
 
@@ -29,8 +30,8 @@ struct hub {
     _Atomic uint32_t n_running; /* workers that have not drained yet */
 };
 
-extern struct bt_metric hub_m_received, hub_m_sent, hub_m_dropped, hub_m_conns, hub_m_bytes_in,
-    hub_m_bytes_out;
+extern struct bt_metric hub_m_received, hub_m_sent, hub_m_dropped, hub_m_conns,
+    hub_m_bytes_in, hub_m_bytes_out;
 
 /* The worker where a client id lives. Any thread. */
 struct hub_worker *hub_home(const struct hub *hub, uint32_t id_hash);

@@ -1,6 +1,7 @@
-/* Listen addresses. The scheme decides by a table; the rest is taken apart by hand, because only a few
- * forms are legal and everything else is a mistake that the person should hear about. Names are not
- * resolved here: only literal addresses and "localhost" count as loopback. */
+/* Listen addresses. The scheme decides by a table; the rest is taken apart by hand,
+ * because only a few forms are legal and everything else is a mistake that the person
+ * should hear about. Names are not resolved here: only literal addresses and "localhost"
+ * count as loopback. */
 #include "hub/listen_url.h"
 
 #include <arpa/inet.h>

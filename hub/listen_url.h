@@ -8,8 +8,8 @@ enum hub_listen_kind { HUB_LISTEN_TCP, HUB_LISTEN_UNIX };
 
 struct hub_listen_url {
     enum hub_listen_kind kind;
-    char host
-        [256]; /* tcp: a name or a literal address, without brackets; "" = all addresses */
+    char host[256]; /* tcp: a name or a literal address, without brackets; "" = all
+                       addresses */
     uint16_t port;  /* tcp: 0 = any free port */
     char path[108]; /* unix: absolute */
     bool loopback;  /* reached from this machine only */
@@ -23,8 +23,8 @@ struct hub_listen_url {
 #define HUB_LISTEN_PORT         4 /* not a number from 0 to 65535 */
 #define HUB_LISTEN_PATH         5 /* unix: not absolute or longer than 107 bytes */
 
-/* tcp://host:port, mqtt://host:port, unix:///path; IPv6 addresses stand in brackets; without a port it is 1883.
- * 0 or HUB_LISTEN_x. */
+/* tcp://host:port, mqtt://host:port, unix:///path; IPv6 addresses stand in brackets;
+ * without a port it is 1883. 0 or HUB_LISTEN_x. */
 int hub_listen_url_parse(const char *text, struct hub_listen_url *out) BT_MUST_CHECK;
 
 #endif

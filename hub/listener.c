@@ -1,8 +1,9 @@
-/* Listening sockets. Accepting is done by worker 0 in batches; connections go to the workers in turn
- * and move once more when their client id is known.
+/* Listening sockets. Accepting is done by worker 0 in batches; connections go to the
+ * workers in turn and move once more when their client id is known.
  *
- * Failure modes: an address in use names itself and ends the start; out of descriptors stops
- * accepting for a moment instead of spinning; over max_connections the newcomer is closed, counted. */
+ * Failure modes: an address in use names itself and ends the start; out of descriptors
+ * stops accepting for a moment instead of spinning; over max_connections the newcomer is
+ * closed, counted. */
 #include "hub/listener.h"
 
 #include <errno.h>
@@ -23,10 +24,10 @@
 #include "hub/listen_url.h"
 #include "hub/worker.h"
 
-#define BACKLOG 1024
+#define BACKLOG          1024
 #define ACCEPTS_PER_TURN 64
-#define PAUSE_MS 100u
-#define ADDRESS_TEXT 160
+#define PAUSE_MS         100u
+#define ADDRESS_TEXT     160
 
 struct hub_listener {
     struct hub_listener *next;
@@ -106,7 +107,8 @@ static void describe(struct hub_listener *l)
         port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
                                               : ((struct sockaddr_in *)&ss)->sin_port);
     (void)snprintf(l->text, sizeof(l->text),
-                   strchr(l->url.host, ':') != NULL ? "tcp://[%.120s]:%u" : "tcp://%.120s:%u",
+                   strchr(l->url.host, ':') != NULL ? "tcp://[%.120s]:%u"
+                                                    : "tcp://%.120s:%u",
                    l->url.host, port);
 }
 
@@ -179,8 +181,8 @@ static void pass_on(struct hub_listener *l, int fd)
     if (atomic_fetch_add(&hub->n_conns, 1) >= hub->conf->max_connections) {
         atomic_fetch_sub(&hub->n_conns, 1);
         bt_metric_add(&m_refused, 1);
-        bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused", "limit=%u",
-               hub->conf->max_connections);
+        bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
+               "limit=%u", hub->conf->max_connections);
         (void)close(fd);
         return;
     }
@@ -224,8 +226,8 @@ static void on_acceptable(struct bt_io *io, unsigned events)
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            bt_log(BT_LOG_ERROR, "HUB-ACCEPT", "cannot accept a connection", "error=\"%s\"",
-                   strerror(errno));
+            bt_log(BT_LOG_ERROR, "HUB-ACCEPT", "cannot accept a connection",
+                   "error=\"%s\"", strerror(errno));
             bt_io_set(loop, &l->io, 0);
             bt_timer_start(loop, &l->pause, PAUSE_MS, 0);
         }

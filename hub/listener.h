@@ -1,11 +1,12 @@
-/* Listening sockets: TCP and Unix. Opened on the main thread before start, served by worker 0, which hands
- * fresh connections to the workers in turn. */
+/* Listening sockets: TCP and Unix. Opened on the main thread before start, served by
+ * worker 0, which hands fresh connections to the workers in turn. */
 #ifndef HUB_LISTENER_H
 #define HUB_LISTENER_H
 
 #include "hub/hub_internal.h"
 
-/* Open every address of the configuration. BT_EIO names the address that failed; those opened stay for hub_listeners_free. */
+/* Open every address of the configuration. BT_EIO names the address that failed; those
+ * opened stay for hub_listeners_free. */
 int hub_listeners_open(struct hub *hub) BT_MUST_CHECK;
 /* Worker 0: accept from now on. */
 void hub_listeners_start(struct hub *hub);

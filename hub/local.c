@@ -1,11 +1,12 @@
-/* In-process clients. A client is one object known to two threads: the module's loop and the
- * session's home worker, one reference each. Requests travel to the worker and events to the module
- * by mailbox; a delivery carries a reference on the message, so the payload is never copied.
+/* In-process clients. A client is one object known to two threads: the module's loop and
+ * the session's home worker, one reference each. Requests travel to the worker and events
+ * to the module by mailbox; a delivery carries a reference on the message, so the payload
+ * is never copied.
  *
- * Fields are split by thread: what the module writes before OPEN is read-only afterwards; `link` and
- * `serving` are the worker's; `closed` and the callbacks are the module's.
- * Failure modes: out of memory while telling an event drops that event; a QoS 1 delivery is then
- * not acknowledged and comes again when the session is next opened. */
+ * Fields are split by thread: what the module writes before OPEN is read-only afterwards;
+ * `link` and `serving` are the worker's; `closed` and the callbacks are the module's.
+ * Failure modes: out of memory while telling an event drops that event; a QoS 1 delivery
+ * is then not acknowledged and comes again when the session is next opened. */
 #include "hub/local.h"
 
 #include <stdatomic.h>
@@ -210,7 +211,8 @@ static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
     return BT_MQTT_SUCCESS;
 }
 
-/* Subscriptions of an earlier configuration must not go on feeding a persistent session. */
+/* Subscriptions of an earlier configuration must not go on feeding a persistent session.
+ */
 static void drop_stale(struct hub_client *c, struct hub_session *s)
 {
     struct hub_filter *f = s->filters, *next;
@@ -241,7 +243,8 @@ static struct hub_session *open_session(struct hub_client *c,
         s = NULL;
     }
     if (s == NULL)
-        s = hub_session_new(w, slice_of(c->id), atomic_fetch_add(&w->hub->next_sid, 1) + 1);
+        s = hub_session_new(w, slice_of(c->id),
+                            atomic_fetch_add(&w->hub->next_sid, 1) + 1);
     if (s == NULL)
         return NULL;
     s->principal = principal;
@@ -347,7 +350,7 @@ void hub_local_close_all(struct hub_worker *w, uint8_t reason)
 {
     struct bt_list *it, *tmp;
 
-    bt_list_for_each_safe(it, tmp, &w->locals)
+    bt_list_for_each_safe (it, tmp, &w->locals)
         link_close(&bt_list_entry(it, struct hub_client, all)->link, reason);
 }
 
@@ -370,7 +373,8 @@ static void on_event(void *arg, struct bt_msg *msg)
         o->on_ready(o->arg, e->reason);
         break;
     case EV_MESSAGE:
-        d = &e->delivery; /* the event's memory goes with the delivery: hub_client_ack frees it */
+        d = &e->delivery; /* the event's memory goes with the delivery: hub_client_ack
+                             frees it */
         o->on_message(o->arg, d);
         return;
     case EV_PUBLISHED:

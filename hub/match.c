@@ -1,10 +1,11 @@
-/* The subscription index: a tree of filter levels. A node holds the sessions subscribed with exactly
- * that filter (one of them in place, more in an array, because most filters have one subscriber) and
- * the shared groups of that filter.
+/* The subscription index: a tree of filter levels. A node holds the sessions subscribed
+ * with exactly that filter (one of them in place, more in an array, because most filters
+ * have one subscriber) and the shared groups of that filter.
  *
- * Matching walks the tree one topic level at a time with the set of nodes that still fit (literal
- * child, "+", and "#" which is done at once), so it needs no recursion and visits a node once. What it
- * finds becomes an immutable hub_match: targets sorted by worker, one per session.
+ * Matching walks the tree one topic level at a time with the set of nodes that still fit
+ * (literal child, "+", and "#" which is done at once), so it needs no recursion and
+ * visits a node once. What it finds becomes an immutable hub_match: targets sorted by
+ * worker, one per session.
  *
  * Failure: only memory; then nothing has changed. */
 #include "hub/match.h"
@@ -49,8 +50,9 @@ struct node {
 };
 
 struct hub_index {
-    /* Written on subscribe and unsubscribe, read when a worker's cache misses: never once per
-     * message, so a lock is cheap here, and all workers must see one order of subscriptions. */
+    /* Written on subscribe and unsubscribe, read when a worker's cache misses: never once
+     * per message, so a lock is cheap here, and all workers must see one order of
+     * subscriptions. */
     pthread_rwlock_t lock;
     _Atomic uint64_t version;
     _Atomic uint64_t size;
@@ -133,7 +135,8 @@ void hub_index_free(struct hub_index *ix)
     bt_free(ix);
 }
 
-/* "$share/name/filter" becomes name and filter; any other filter stays, with an empty name. */
+/* "$share/name/filter" becomes name and filter; any other filter stays, with an empty
+ * name. */
 static struct bt_slice split_share(struct bt_slice *filter)
 {
     static const char prefix[] = "$share/";
@@ -418,7 +421,8 @@ static int push_hash(const struct hub_trie *t, struct hub_trie_node *n,
     return nodes_push(found, hub_trie_child(t, n, level_hash));
 }
 
-/* One level further: from the nodes of `from` to those of `to`. wild false: literal children only. */
+/* One level further: from the nodes of `from` to those of `to`. wild false: literal
+ * children only. */
 static int walk_level(const struct hub_trie *t, const struct nodes *from,
                       struct nodes *to, struct nodes *found, struct bt_slice level,
                       bool wild)

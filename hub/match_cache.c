@@ -1,10 +1,12 @@
-/* A worker's memory of who gets which topic: an open-addressing table by the topic's bytes. A hit costs
- * one load of the index's version, one hash and one compare, and takes no lock. A set of an older
- * version is made again on its next use. The table doubles up to HUB_CACHE_SLOTS topics; from then on,
- * or when the sets take more than CACHE_MAX_BYTES, a hand goes round and removes what was stale or not
- * used since it last came by.
+/* A worker's memory of who gets which topic: an open-addressing table by the topic's
+ * bytes. A hit costs one load of the index's version, one hash and one compare, and takes
+ * no lock. A set of an older version is made again on its next use. The table doubles up
+ * to HUB_CACHE_SLOTS topics; from then on, or when the sets take more than
+ * CACHE_MAX_BYTES, a hand goes round and removes what was stale or not used since it last
+ * came by.
  *
- * When there is no memory to remember a set, it is still handed out and dropped at the next call. */
+ * When there is no memory to remember a set, it is still handed out and dropped at the
+ * next call. */
 #include <string.h>
 
 #include "core/mem.h"

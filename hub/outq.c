@@ -1,9 +1,10 @@
-/* Output chain. A chunk either carries its own bytes or points at a message's payload and holds a
- * reference on the message. The first chunk is small because most connections send little; a
- * connection that is busy gets large ones. An idle connection has none.
+/* Output chain. A chunk either carries its own bytes or points at a message's payload and
+ * holds a reference on the message. The first chunk is small because most connections
+ * send little; a connection that is busy gets large ones. An idle connection has none.
  *
- * Happy path: room() for each packet of a loop turn, one writev at its end, all chunks freed.
- * Failure modes: out of memory (the caller closes the connection), a full socket (the rest stays). */
+ * Happy path: room() for each packet of a loop turn, one writev at its end, all chunks
+ * freed. Failure modes: out of memory (the caller closes the connection), a full socket
+ * (the rest stays). */
 #include "hub/outq.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 
 #define FIRST_CHUNK 1984u
 #define LARGE_CHUNK 32704u
-#define MAX_IOV 64
+#define MAX_IOV     64
 
 struct hub_chunk {
     struct hub_chunk *next;

@@ -1,5 +1,5 @@
-/* Packets after CONNECT, one small function a type, found in a table. Each returns 0 or the reason
- * to close the connection with (MQTT 5.0 §4.13). */
+/* Packets after CONNECT, one small function a type, found in a table. Each returns 0 or
+ * the reason to close the connection with (MQTT 5.0 §4.13). */
 #include <string.h>
 
 #include "core/error.h"
@@ -66,8 +66,9 @@ static int on_puback(struct hub_conn *c, const uint8_t *p, size_t n)
     int r = bt_mqtt_decode(p, n, c->version, &m);
 
     if (r == 0 && !hub_session_ack(c->link.session, m.pid))
-        bt_log(BT_LOG_DEBUG, "HUB-PUBACK", "acknowledgement of an unknown packet identifier",
-               "client=%s pid=%u", c->link.session->id, m.pid);
+        bt_log(BT_LOG_DEBUG, "HUB-PUBACK",
+               "acknowledgement of an unknown packet identifier", "client=%s pid=%u",
+               c->link.session->id, m.pid);
     return r;
 }
 
@@ -107,12 +108,9 @@ int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
 int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
 
 static int (*const handlers[16])(struct hub_conn *c, const uint8_t *p, size_t n) = {
-    [BT_MQTT_PUBLISH] = on_publish,
-    [BT_MQTT_PUBACK] = on_puback,
-    [BT_MQTT_SUBSCRIBE] = hub_on_subscribe,
-    [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,
-    [BT_MQTT_PINGREQ] = on_pingreq,
-    [BT_MQTT_DISCONNECT] = on_disconnect,
+    [BT_MQTT_PUBLISH] = on_publish,         [BT_MQTT_PUBACK] = on_puback,
+    [BT_MQTT_SUBSCRIBE] = hub_on_subscribe, [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,
+    [BT_MQTT_PINGREQ] = on_pingreq,         [BT_MQTT_DISCONNECT] = on_disconnect,
 };
 
 int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n)

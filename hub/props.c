@@ -1,6 +1,6 @@
-/* Forwarded properties and topic limits. Most publishes carry only properties that travel on, so their
- * bytes are passed as they came; otherwise the block is written anew without expiry and alias, which
- * the hub computes for each receiver. */
+/* Forwarded properties and topic limits. Most publishes carry only properties that travel
+ * on, so their bytes are passed as they came; otherwise the block is written anew without
+ * expiry and alias, which the hub computes for each receiver. */
 #include "hub/props.h"
 
 #include <string.h>
@@ -9,9 +9,10 @@
 #include "core/mem.h"
 #include "hub/hub_internal.h"
 
-#define TRAVELLING                                                                       \
-    (1u << BT_MQTT_P_PAYLOAD_FORMAT | 1u << BT_MQTT_P_CONTENT_TYPE |                     \
-     1u << BT_MQTT_P_RESPONSE_TOPIC | 1u << BT_MQTT_P_CORRELATION_DATA | 1u << BT_MQTT_P_USER)
+#define TRAVELLING                                                       \
+    (1u << BT_MQTT_P_PAYLOAD_FORMAT | 1u << BT_MQTT_P_CONTENT_TYPE |     \
+     1u << BT_MQTT_P_RESPONSE_TOPIC | 1u << BT_MQTT_P_CORRELATION_DATA | \
+     1u << BT_MQTT_P_USER)
 
 static size_t count_users(struct bt_slice raw)
 {
@@ -46,7 +47,8 @@ static int encode_travelling(const struct bt_mqtt_props *p, struct bt_mqtt_user 
     return 0;
 }
 
-int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b, struct bt_slice *out)
+int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
+                      struct bt_slice *out)
 {
     struct bt_mqtt_user *users;
     size_t n;
@@ -87,7 +89,8 @@ bool hub_filter_allowed(const struct hub *hub, struct bt_slice filter)
 {
     static const char share[] = "$share/";
 
-    if (filter.len > sizeof(share) - 1 && memcmp(filter.ptr, share, sizeof(share) - 1) == 0) {
+    if (filter.len > sizeof(share) - 1 &&
+        memcmp(filter.ptr, share, sizeof(share) - 1) == 0) {
         const uint8_t *name = filter.ptr + sizeof(share) - 1;
         const uint8_t *end = memchr(name, '/', filter.len - (sizeof(share) - 1));
 

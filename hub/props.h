@@ -1,5 +1,5 @@
-/* Which properties of a version 5 PUBLISH or will travel on to the receivers (MQTT 5.0 §3.3.2.3), and the
- * topic rules of the configuration. Any thread. */
+/* Which properties of a version 5 PUBLISH or will travel on to the receivers (MQTT 5.0
+ * §3.3.2.3), and the topic rules of the configuration. Any thread. */
 #ifndef HUB_PROPS_H
 #define HUB_PROPS_H
 
@@ -8,9 +8,10 @@
 
 struct hub;
 
-/* *out becomes the run of encoded properties to forward: p's own bytes when all of them travel, otherwise bytes in b. Valid as
- * long as both. 0 or BT_ENOMEM. */
-int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b, struct bt_slice *out) BT_MUST_CHECK;
+/* *out becomes the run of encoded properties to forward: p's own bytes when all of them
+ * travel, otherwise bytes in b. Valid as long as both. 0 or BT_ENOMEM. */
+int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
+                      struct bt_slice *out) BT_MUST_CHECK;
 /* Within the configured length and number of levels, and not a $ topic. */
 bool hub_topic_allowed(const struct hub *hub, struct bt_slice topic);
 /* The same for a filter; $share/name/ is looked through. */

@@ -1,9 +1,10 @@
-/* Retained messages: a tree of topic levels whose nodes hold the newest message of their topic. Children
- * are also linked as siblings, because a wildcard visits all of them.
+/* Retained messages: a tree of topic levels whose nodes hold the newest message of their
+ * topic. Children are also linked as siblings, because a wildcard visits all of them.
  *
- * A collection walks the filter level by level with the set of nodes that fit, like the index does, and
- * takes a reference on every message that has not expired; "#" visits the whole tree below without
- * recursion. Expired messages are passed over. Failure: only memory; then nothing is kept or collected. */
+ * A collection walks the filter level by level with the set of nodes that fit, like the
+ * index does, and takes a reference on every message that has not expired; "#" visits the
+ * whole tree below without recursion. Expired messages are passed over. Failure: only
+ * memory; then nothing is kept or collected. */
 #include "hub/retain.h"
 
 #include <pthread.h>
@@ -19,8 +20,9 @@ struct node {
 };
 
 struct hub_retain {
-    /* All workers must agree on which message is the newest, and a collection must see one state.
-     * Held for one update or one collection of references, never while anything is sent. */
+    /* All workers must agree on which message is the newest, and a collection must see
+     * one state. Held for one update or one collection of references, never while
+     * anything is sent. */
     pthread_mutex_t lock;
     struct hub_trie trie;
     _Atomic size_t n;
@@ -187,7 +189,8 @@ static int take(struct walk *w, struct node *n)
     return r;
 }
 
-/* A wildcard at the first level does not match a topic that begins with $ (MQTT 5.0 §4.7.2). */
+/* A wildcard at the first level does not match a topic that begins with $ (MQTT 5.0
+ * §4.7.2). */
 static bool hidden(const struct walk *w, struct node *n)
 {
     struct bt_slice level = hub_trie_level(w->trie, &n->trie);

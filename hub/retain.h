@@ -1,6 +1,6 @@
-/* Retained messages in memory: topic -> message (MQTT 5.0 §3.3.1.3). One tree for the hub
- * under a lock, because all workers must agree on the newest; held only for one update or
- * one collection of references. */
+/* Retained messages in memory: topic -> message (MQTT 5.0 §3.3.1.3). One tree for the
+ * hub under a lock, because all workers must agree on the newest; held only for one
+ * update or one collection of references. */
 #ifndef HUB_RETAIN_H
 #define HUB_RETAIN_H
 

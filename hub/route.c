@@ -1,10 +1,11 @@
-/* Routing: from one publish to every receiver. The matched set comes from the worker's cache; sessions
- * of this worker are served now, those of other workers by one batch per loop turn and worker that
- * carries the message by reference.
+/* Routing: from one publish to every receiver. The matched set comes from the worker's
+ * cache; sessions of this worker are served now, those of other workers by one batch per
+ * loop turn and worker that carries the message by reference.
  *
- * Acknowledged means safe: a publish is charged to its ticket once per stored entry, once per batch
- * item that still has to be stored on another worker, and once for the retained copy.
- * Failure modes: out of memory drops deliveries, counted; a ticket is then marked failed. */
+ * Acknowledged means safe: a publish is charged to its ticket once per stored entry, once
+ * per batch item that still has to be stored on another worker, and once for the retained
+ * copy. Failure modes: out of memory drops deliveries, counted; a ticket is then marked
+ * failed. */
 #include <string.h>
 
 #include "core/error.h"
@@ -77,7 +78,8 @@ static struct hub_xitem *new_item(struct hub_worker *w, uint32_t to)
 
 /* group -1: the slice of worker `to`; otherwise one member of a shared subscription. */
 static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_match *m,
-                      uint32_t to, int32_t group, uint32_t member, struct hub_ticket *ticket)
+                      uint32_t to, int32_t group, uint32_t member,
+                      struct hub_ticket *ticket)
 {
     struct hub_msg *msg = hub_pub_msg(pub);
     struct hub_xitem *it = msg == NULL ? NULL : new_item(w, to);
@@ -99,8 +101,8 @@ static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_matc
     };
 }
 
-static void deliver_to(struct hub_worker *w, struct hub_pub *pub, const struct hub_target *t,
-                       struct hub_ticket *ticket)
+static void deliver_to(struct hub_worker *w, struct hub_pub *pub,
+                       const struct hub_target *t, struct hub_ticket *ticket)
 {
     struct hub_session *s = t->addr->session;
 
@@ -130,7 +132,8 @@ static void deliver_group(struct hub_worker *w, struct hub_pub *pub, struct hub_
         send_away(w, pub, m, t->addr->worker, (int32_t)g, member, ticket);
 }
 
-static void keep_retained(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket)
+static void keep_retained(struct hub_worker *w, struct hub_pub *pub,
+                          struct hub_ticket *ticket)
 {
     struct hub_msg *msg = NULL;
     struct hub_op *op;
@@ -209,7 +212,8 @@ static void take_item(struct hub_worker *w, struct hub_xitem *it)
     if (it->group < 0)
         deliver_slice(w, &pub, it->match, it->ticket);
     else
-        deliver_to(w, &pub, &it->match->groups[it->group].members[it->member], it->ticket);
+        deliver_to(w, &pub, &it->match->groups[it->group].members[it->member],
+                   it->ticket);
     hub_pub_deinit(&pub);
     hub_match_unref(it->match);
     if (it->ticket != NULL)

@@ -1,7 +1,8 @@
-/* Topic rules (`subscriptions`): for every message whose topic matches a source, a copy under the target
- * topic. Copies are routed like any message, so rules chain; the configuration refuses cycles and
- * the number of hops is bounded all the same. Copies never carry retain and keep the publisher.
- * Several rules with one target make one copy: highest source QoS, then highest target QoS. */
+/* Topic rules (`subscriptions`): for every message whose topic matches a source, a copy
+ * under the target topic. Copies are routed like any message, so rules chain; the
+ * configuration refuses cycles and the number of hops is bounded all the same. Copies
+ * never carry retain and keep the publisher. Several rules with one target make one copy:
+ * highest source QoS, then highest target QoS. */
 #include <string.h>
 
 #include "hub/worker.h"
@@ -23,7 +24,8 @@ static bool feeds(const struct hub_rule_conf *r, struct bt_slice topic)
     return bt_mqtt_match(slice_of(r->source.topic), topic);
 }
 
-/* The strongest rule with the target of rule i, or NULL when an earlier rule stands for it. */
+/* The strongest rule with the target of rule i, or NULL when an earlier rule stands for
+ * it. */
 static const struct hub_rule_conf *strongest(const struct hub *hub, size_t i,
                                              struct bt_slice topic)
 {
@@ -32,7 +34,8 @@ static const struct hub_rule_conf *strongest(const struct hub *hub, size_t i,
     for (size_t j = 0; j < hub->conf->rules.n; j++) {
         const struct hub_rule_conf *r = rule_at(hub, j);
 
-        if (j == i || strcmp(r->target.topic, best->target.topic) != 0 || !feeds(r, topic))
+        if (j == i || strcmp(r->target.topic, best->target.topic) != 0 ||
+            !feeds(r, topic))
             continue;
         if (j < i)
             return NULL;
@@ -44,7 +47,8 @@ static const struct hub_rule_conf *strongest(const struct hub *hub, size_t i,
 }
 
 static void each_copy(struct hub_worker *w, const struct hub_pub *pub,
-                      bool (*fn)(struct hub_worker *w, struct hub_pub *copy, void *arg), void *arg)
+                      bool (*fn)(struct hub_worker *w, struct hub_pub *copy, void *arg),
+                      void *arg)
 {
     const struct hub *hub = w->hub;
 

@@ -1,11 +1,12 @@
-/* Sessions: the queue of deliveries. The list holds, in order, what is in flight, then what waits.
- * A persistent session gives every QoS 1 entry to the store as well; when the list is full, or the
- * client is away, entries are kept on disk only (on_disk) and read back in order when there is room.
+/* Sessions: the queue of deliveries. The list holds, in order, what is in flight, then
+ * what waits. A persistent session gives every QoS 1 entry to the store as well; when the
+ * list is full, or the client is away, entries are kept on disk only (on_disk) and read
+ * back in order when there is room.
  *
- * Happy path: deliver -> list and store -> sent -> acknowledged before the store came to it: the
- * entry is marked dropped and never written.
- * Failure modes: out of memory drops one delivery, counted; a clean session whose list is full drops
- * the newest, counted; a failing read is tried again on the next acknowledgement. */
+ * Happy path: deliver -> list and store -> sent -> acknowledged before the store came to
+ * it: the entry is marked dropped and never written. Failure modes: out of memory drops
+ * one delivery, counted; a clean session whose list is full drops the newest, counted; a
+ * failing read is tried again on the next acknowledgement. */
 #include "hub/session.h"
 
 #include <string.h>
@@ -25,7 +26,8 @@ uint32_t hub_id_hash(struct bt_slice id)
     return h ^ (h >> 15);
 }
 
-struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id, uint64_t sid)
+struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
+                                    uint64_t sid)
 {
     struct hub_session *s = bt_calloc(1, sizeof(*s) + id.len + 1);
 
@@ -130,7 +132,8 @@ static uint16_t take_pid(struct hub_session *s)
 {
     const struct hub_qentry *e = s->head;
 
-    /* Identifiers are given out in list order, so a clash is always with the oldest ones. */
+    /* Identifiers are given out in list order, so a clash is always with the oldest ones.
+     */
     while (e != NULL && e != s->waiting && e->pid == s->next_pid) {
         s->next_pid = s->next_pid == UINT16_MAX ? 1 : (uint16_t)(s->next_pid + 1);
         e = e->next;
@@ -220,7 +223,8 @@ static void to_disk(struct hub_session *s, uint64_t from)
 }
 
 /* Hand the entry to the store; it completes the ticket after the commit. */
-static bool store_entry(struct hub_session *s, struct hub_qentry *e, struct hub_ticket *ticket)
+static bool store_entry(struct hub_session *s, struct hub_qentry *e,
+                        struct hub_ticket *ticket)
 {
     struct hub_op *op = hub_op_new(HUB_OP_ENQUEUE, s->sid);
 
@@ -318,7 +322,8 @@ bool hub_session_ack(struct hub_session *s, uint16_t pid)
         s->tail = prev;
     s->n_queued--;
     s->n_inflight--;
-    if (s->persistent && !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
+    if (s->persistent &&
+        !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
         struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
 
         if (op != NULL) {
@@ -373,7 +378,8 @@ static void publish_will(struct hub_session *s)
     hub_pub_deinit(&pub);
 }
 
-/* While the client is away only what is in flight stays in memory; the rest is on disk. */
+/* While the client is away only what is in flight stays in memory; the rest is on disk.
+ */
 static void trim(struct hub_session *s)
 {
     struct hub_qentry *e = s->waiting, *last = NULL;

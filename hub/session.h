@@ -1,6 +1,6 @@
-/* A session (MQTT 5.0 §4.1): one client id, its subscriptions and what waits for it. It lives on one
- * worker for ever, chosen by a hash of the client id, so taking over is a matter of one thread. All
- * functions: home worker only. */
+/* A session (MQTT 5.0 §4.1): one client id, its subscriptions and what waits for it. It
+ * lives on one worker for ever, chosen by a hash of the client id, so taking over is a
+ * matter of one thread. All functions: home worker only. */
 #ifndef HUB_SESSION_H
 #define HUB_SESSION_H
 
@@ -17,9 +17,11 @@ struct hub_session;
 struct hub_link;
 
 #define HUB_MAX_CLIENT_ID 1024u
-#define HUB_MAX_FILTERS 4096u  /* per session */
-#define HUB_MAX_UNACKED 1024u  /* publishes of one client waiting for their commit; announced as receive maximum */
-#define HUB_READ_ROWS 256u     /* entries asked of the store at once */
+#define HUB_MAX_FILTERS   4096u /* per session */
+#define HUB_MAX_UNACKED \
+    1024u /* publishes of one client waiting for their commit; announced as receive \
+             maximum */
+#define HUB_READ_ROWS 256u /* entries asked of the store at once */
 
 /* One delivery about to leave. */
 struct hub_out {
@@ -59,8 +61,8 @@ struct hub_filter { /* one subscription of the session */
     char text[];
 };
 
-/* A publish of this client that is not acknowledged yet: answers leave in the order of arrival
- * (MQTT 5.0 §4.6), so a finished one waits for the ones before it. */
+/* A publish of this client that is not acknowledged yet: answers leave in the order of
+ * arrival (MQTT 5.0 §4.6), so a finished one waits for the ones before it. */
 struct hub_unacked {
     struct hub_ticket ticket;
     struct hub_unacked *next;
@@ -74,20 +76,21 @@ struct hub_unacked {
 struct hub_session {
     struct hub_worker *worker;
     struct hub_addr *addr;
-    struct hub_link *link;              /* NULL: offline */
+    struct hub_link *link; /* NULL: offline */
     const struct hub_principal *principal;
     struct hub_session *next_by_id, *next_by_sid;
     struct hub_filter *filters;
     struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
     struct hub_unacked *unacked, *unacked_tail;
     struct hub_msg *will;
-    uint64_t sid, qseq;                 /* qseq: the newest given out */
-    uint64_t disk_from, read_upto;      /* queue entries from disk_from on are only in the store */
-    uint64_t link_serial;               /* grows with every link */
-    int64_t expires_ms;                 /* wall clock while offline, 0 = never */
-    uint32_t expiry_s;                  /* UINT32_MAX = never */
+    uint64_t sid, qseq; /* qseq: the newest given out */
+    uint64_t disk_from,
+        read_upto;        /* queue entries from disk_from on are only in the store */
+    uint64_t link_serial; /* grows with every link */
+    int64_t expires_ms;   /* wall clock while offline, 0 = never */
+    uint32_t expiry_s;    /* UINT32_MAX = never */
     uint32_t hash;
-    uint32_t n_queued;                  /* in memory, in flight included */
+    uint32_t n_queued; /* in memory, in flight included */
     uint32_t n_unacked, n_filters;
     uint16_t n_inflight, window, next_pid;
     uint16_t id_len;
@@ -103,13 +106,15 @@ void hub_session_end(struct hub_session *s);
 /* Free the memory only (hub shutdown): rows stay. */
 void hub_session_free(struct hub_session *s);
 
-/* Attach a link; what is in flight is sent again with DUP, then what waits. Call after CONNACK. */
+/* Attach a link; what is in flight is sent again with DUP, then what waits. Call after
+ * CONNACK. */
 void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window);
 void hub_session_resume(struct hub_session *s);
 /* The link is gone. will: publish the will. Ends the session when it does not persist. */
 void hub_session_detach(struct hub_session *s, bool will);
 
-/* Deliver one message to this session. ticket may be NULL; it is charged per stored entry. */
+/* Deliver one message to this session. ticket may be NULL; it is charged per stored
+ * entry. */
 void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
                          const struct hub_target *t, struct hub_ticket *ticket);
 /* Send what waits as far as the window and the link allow. */
@@ -124,7 +129,8 @@ void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pi
                          uint64_t token, uint8_t refused);
 void hub_session_published(struct hub_unacked *u);
 
-/* 0 or HUB_INDEX_REPLACED; BT_ENOMEM, BT_ELIMIT. Adds store operations charged to ticket. */
+/* 0 or HUB_INDEX_REPLACED; BT_ENOMEM, BT_ELIMIT. Adds store operations charged to ticket.
+ */
 int hub_session_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
                           uint32_t subid, struct hub_ticket *ticket) BT_MUST_CHECK;
 bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
@@ -135,7 +141,8 @@ int hub_session_restore(struct hub_session *s, struct bt_slice filter, uint8_t o
 /* Retained messages of a granted filter (MQTT 5.0 §3.3.1.3). */
 void hub_session_replay(struct hub_session *s, struct bt_slice filter,
                         const struct hub_sub_opts *opts);
-/* Record the session's row (new, or changed expiry); disconnected_ms 0 while connected. */
+/* Record the session's row (new, or changed expiry); disconnected_ms 0 while connected.
+ */
 void hub_session_store(struct hub_session *s, int64_t disconnected_ms);
 
 #endif

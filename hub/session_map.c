@@ -1,5 +1,5 @@
-/* The sessions of one worker by client id and by number: two chained hash tables over the same
- * objects, doubled when full. */
+/* The sessions of one worker by client id and by number: two chained hash tables over the
+ * same objects, doubled when full. */
 #include <string.h>
 
 #include "core/error.h"
@@ -26,7 +26,8 @@ static void put(struct hub_session_map *m, struct hub_session *s)
 
 static int grow(struct hub_session_map *m)
 {
-    struct hub_session_map bigger = { .cap = m->cap == 0 ? FIRST_CAP : m->cap * 2, .n = m->n };
+    struct hub_session_map bigger = { .cap = m->cap == 0 ? FIRST_CAP : m->cap * 2,
+                                      .n = m->n };
 
     bigger.by_id = bt_calloc(bigger.cap, sizeof(*bigger.by_id));
     bigger.by_sid = bt_calloc(bigger.cap, sizeof(*bigger.by_sid));

@@ -1,9 +1,9 @@
-/* Sessions: what this client publishes, and the order of its acknowledgements. A publish that must
- * be stored gets a ticket; its PUBACK leaves after the commit. One that needs no commit is
- * acknowledged at once, unless an earlier one still waits (MQTT 5.0 §4.6).
+/* Sessions: what this client publishes, and the order of its acknowledgements. A publish
+ * that must be stored gets a ticket; its PUBACK leaves after the commit. One that needs
+ * no commit is acknowledged at once, unless an earlier one still waits (MQTT 5.0 §4.6).
  *
- * Failure modes: when the commit cannot be made the ticket says so and no PUBACK leaves for version
- * 3.1.1 (the client sends again), version 5 is told "quota exceeded". */
+ * Failure modes: when the commit cannot be made the ticket says so and no PUBACK leaves
+ * for version 3.1.1 (the client sends again), version 5 is told "quota exceeded". */
 #include "core/error.h"
 #include "core/mem.h"
 #include "hub/session.h"
@@ -35,7 +35,8 @@ static void drain(struct hub_session *s)
         s->link->ops->resume(s->link);
 }
 
-static struct hub_unacked *new_unacked(struct hub_session *s, uint16_t pid, uint64_t token)
+static struct hub_unacked *new_unacked(struct hub_session *s, uint16_t pid,
+                                       uint64_t token)
 {
     struct hub_unacked *u = bt_calloc(1, sizeof(*u));
 

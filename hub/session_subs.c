@@ -1,5 +1,5 @@
-/* Sessions: subscriptions. The session keeps its own list (to undo and to store them); the shared
- * index is what routing reads. */
+/* Sessions: subscriptions. The session keeps its own list (to undo and to store them);
+ * the shared index is what routing reads. */
 #include <string.h>
 
 #include "core/clock.h"
@@ -19,8 +19,8 @@ static struct hub_filter **find(struct hub_session *s, struct bt_slice filter)
 {
     struct hub_filter **at = &s->filters;
 
-    while (*at != NULL && ((*at)->len != filter.len ||
-                           memcmp((*at)->text, filter.ptr, filter.len) != 0))
+    while (*at != NULL &&
+           ((*at)->len != filter.len || memcmp((*at)->text, filter.ptr, filter.len) != 0))
         at = &(*at)->next;
     return at;
 }
@@ -86,7 +86,8 @@ int hub_session_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
         hub_op_free(op);
         return BT_ENOMEM;
     }
-    op->u32 = (uint32_t)(opts.qos | (sub->no_local ? 4 : 0) | (sub->retain_as_published ? 8 : 0) |
+    op->u32 = (uint32_t)(opts.qos | (sub->no_local ? 4 : 0) |
+                         (sub->retain_as_published ? 8 : 0) |
                          (sub->retain_handling << RETAIN_HANDLING_SHIFT));
     op->u32b = subid;
     charge(s, op, ticket);

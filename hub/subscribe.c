@@ -1,6 +1,6 @@
-/* SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8, §3.10). For a session that persists the answer leaves after
- * the commit of its rows, because a subscription that was acknowledged must survive a power cut.
- * Retained messages follow the SUBACK. */
+/* SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8, §3.10). For a session that persists the
+ * answer leaves after the commit of its rows, because a subscription that was
+ * acknowledged must survive a power cut. Retained messages follow the SUBACK. */
 #include <string.h>
 
 #include "core/error.h"
@@ -48,7 +48,8 @@ void hub_answer_done(struct hub_answer *a)
     struct hub_session *s = a->addr->session;
 
     /* A failed commit is not answered: the client asks again. */
-    if (s != NULL && s->link_serial == a->link_serial && !atomic_load(&a->ticket.failed)) {
+    if (s != NULL && s->link_serial == a->link_serial &&
+        !atomic_load(&a->ticket.failed)) {
         s->link->ops->answer(s->link, (struct bt_slice){ a->bytes.data, a->bytes.len });
         replay_all(s, &a->filters);
     }
@@ -58,7 +59,8 @@ void hub_answer_done(struct hub_answer *a)
     bt_free(a);
 }
 
-/* Reason byte for one filter; appends to the answer's replay list when retained messages are wanted. */
+/* Reason byte for one filter; appends to the answer's replay list when retained messages
+ * are wanted. */
 static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *sub,
                              uint32_t subid, struct hub_answer *a)
 {
@@ -76,7 +78,8 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
     res = hub_session_subscribe(s, sub, subid, &a->ticket);
     if (res < 0)
         return BT_MQTT_QUOTA;
-    if (!shared && (sub->retain_handling == 0 || (sub->retain_handling == 1 && res == 0))) {
+    if (!shared &&
+        (sub->retain_handling == 0 || (sub->retain_handling == 1 && res == 0))) {
         if (bt_buf_append(&a->filters, &r, sizeof(r)) != 0 ||
             bt_buf_append(&a->filters, sub->filter.ptr, sub->filter.len) != 0)
             return BT_MQTT_QUOTA;
@@ -84,13 +87,13 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
     return r.opts.qos;
 }
 
-static int finish(struct hub_conn *c, struct hub_answer *a, const struct bt_mqtt_packet *m,
-                  const struct bt_buf *codes)
+static int finish(struct hub_conn *c, struct hub_answer *a,
+                  const struct bt_mqtt_packet *m, const struct bt_buf *codes)
 {
     enum bt_mqtt_type type =
         m->type == BT_MQTT_SUBSCRIBE ? BT_MQTT_SUBACK : BT_MQTT_UNSUBACK;
-    int r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data, codes->len,
-                                  NULL);
+    int r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data,
+                                  codes->len, NULL);
 
     if (r != 0)
         atomic_store(&a->ticket.failed, true);

@@ -1,7 +1,8 @@
-/* The tree of levels. Every node but the root is in one open-addressing table under the hash of its
- * parent and its name; a path is followed by one look-up per level. The table grows at three quarters
- * and shrinks at one eighth. Adding a path makes missing levels one after the other; when memory ends
- * half way, what was made is pruned again, so that a failure leaves no trace. */
+/* The tree of levels. Every node but the root is in one open-addressing table under the
+ * hash of its parent and its name; a path is followed by one look-up per level. The table
+ * grows at three quarters and shrinks at one eighth. Adding a path makes missing levels
+ * one after the other; when memory ends half way, what was made is pruned again, so that
+ * a failure leaves no trace. */
 #include "hub/trie.h"
 
 #include "core/error.h"
@@ -168,7 +169,8 @@ struct hub_trie_node *hub_trie_add(struct hub_trie *t, struct bt_slice path)
     return n;
 }
 
-/* Empty n's slot and move later nodes of the same run up, so that no gap breaks their search. */
+/* Empty n's slot and move later nodes of the same run up, so that no gap breaks their
+ * search. */
 static void unplace(struct hub_trie *t, const struct hub_trie_node *n)
 {
     size_t mask = t->cap - 1, gap = n->hash & mask, i;

@@ -1,6 +1,7 @@
-/* A tree of topic levels whose nodes are found by one hash table over (parent, level), so that a node
- * costs a few words however many children it has. The user embeds struct hub_trie_node as first member
- * of its own node. Not thread-safe: the user locks. Only memory can fail. */
+/* A tree of topic levels whose nodes are found by one hash table over (parent, level), so
+ * that a node costs a few words however many children it has. The user embeds struct
+ * hub_trie_node as first member of its own node. Not thread-safe: the user locks. Only
+ * memory can fail. */
 #ifndef HUB_TRIE_H
 #define HUB_TRIE_H
 
@@ -38,7 +39,8 @@ struct hub_trie {
 
 /* 0 or BT_ENOMEM. */
 int hub_trie_init(struct hub_trie *t, const struct hub_trie_ops *ops) BT_MUST_CHECK;
-/* Calls drop for every node, in no order, and frees all. May run twice and on a zeroed struct. */
+/* Calls drop for every node, in no order, and frees all. May run twice and on a zeroed
+ * struct. */
 void hub_trie_deinit(struct hub_trie *t, void (*drop)(struct hub_trie_node *node));
 
 /* The child of that name or NULL. */
@@ -47,8 +49,8 @@ struct hub_trie_node *hub_trie_child(const struct hub_trie *t,
                                      struct bt_slice level);
 /* The node of a whole topic or filter, or NULL. */
 struct hub_trie_node *hub_trie_find(const struct hub_trie *t, struct bt_slice path);
-/* Found or made with all levels above it; NULL when out of memory, and nothing has changed. A node that
- * the user leaves empty must be given to hub_trie_prune. */
+/* Found or made with all levels above it; NULL when out of memory, and nothing has
+ * changed. A node that the user leaves empty must be given to hub_trie_prune. */
 struct hub_trie_node *hub_trie_add(struct hub_trie *t,
                                    struct bt_slice path) BT_MUST_CHECK;
 /* Remove node and the nodes above it as far as they are empty and without children. */
@@ -56,7 +58,8 @@ void hub_trie_prune(struct hub_trie *t, struct hub_trie_node *node);
 struct bt_slice hub_trie_level(const struct hub_trie *t,
                                const struct hub_trie_node *node);
 
-/* Split off the first level of *rest; false when there is none left. "a//b" has the levels "a", "", "b". */
+/* Split off the first level of *rest; false when there is none left. "a//b" has the
+ * levels "a", "", "b". */
 static inline bool hub_level_next(struct bt_slice *rest, struct bt_slice *level)
 {
     const uint8_t *slash;

@@ -1,7 +1,8 @@
 /* The worker's thread: its mailbox, the end of each loop turn, and the tick.
  *
- * One turn: messages from other threads, then sockets; at its end the store operations, the batches
- * for other workers and all output leave together. The tick runs only while something needs it. */
+ * One turn: messages from other threads, then sockets; at its end the store operations,
+ * the batches for other workers and all output leave together. The tick runs only while
+ * something needs it. */
 #include "hub/worker.h"
 
 #include <unistd.h>
@@ -67,7 +68,7 @@ static void close_all(struct hub_worker *w, uint8_t reason)
 {
     struct bt_list *it, *tmp;
 
-    bt_list_for_each_safe(it, tmp, &w->conns)
+    bt_list_for_each_safe (it, tmp, &w->conns)
         hub_conn_close(bt_list_entry(it, struct hub_conn, all), reason, true);
     hub_local_close_all(w, reason);
 }
@@ -105,8 +106,9 @@ static void on_message(void *arg, struct bt_msg *msg)
 
 static void add_counts(struct hub_worker *w)
 {
-    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent, &hub_m_dropped,
-                                                 &hub_m_bytes_in, &hub_m_bytes_out };
+    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent,
+                                                 &hub_m_dropped, &hub_m_bytes_in,
+                                                 &hub_m_bytes_out };
     const uint64_t counts[] = { w->counts.received, w->counts.sent, w->counts.dropped,
                                 w->counts.bytes_in, w->counts.bytes_out };
 
@@ -122,8 +124,8 @@ static void on_prepare(void *arg)
     struct bt_list *it;
 
     hub_route_flush(w);
-    /* Flushing may make room, and so more output, but never a new dirty connection for ever:
-     * a connection that is full waits for its socket. */
+    /* Flushing may make room, and so more output, but never a new dirty connection for
+     * ever: a connection that is full waits for its socket. */
     while ((it = bt_list_first(&w->dirty)) != NULL)
         hub_conn_flush(bt_list_entry(it, struct hub_conn, dirty));
     hub_route_flush(w);
@@ -162,7 +164,7 @@ static void on_tick(struct bt_timer *t)
     uint64_t now = bt_loop_ms(w->loop);
     bool needed = expire_sessions(w);
 
-    bt_list_for_each_safe(it, tmp, &w->conns)
+    bt_list_for_each_safe (it, tmp, &w->conns)
         needed |= hub_conn_check_time(bt_list_entry(it, struct hub_conn, all), now);
     if (!needed)
         bt_timer_stop(w->loop, &w->tick);

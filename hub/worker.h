@@ -1,5 +1,6 @@
 /* An I/O worker: one thread, one loop, the sessions whose client id hashes to it and the
- * connections being served. Everything here is for the worker's own thread unless it says otherwise. */
+ * connections being served. Everything here is for the worker's own thread unless it says
+ * otherwise. */
 #ifndef HUB_WORKER_H
 #define HUB_WORKER_H
 
@@ -81,7 +82,7 @@ struct hub_worker {
 struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index) BT_MUST_CHECK;
 void hub_worker_free(struct hub_worker *w);
 int hub_worker_start(struct hub_worker *w) BT_MUST_CHECK; /* main thread */
-void hub_worker_join(struct hub_worker *w);               /* main thread, after HUB_W_QUIT */
+void hub_worker_join(struct hub_worker *w); /* main thread, after HUB_W_QUIT */
 
 struct hub_session *hub_worker_find(const struct hub_worker *w, struct bt_slice id);
 struct hub_session *hub_worker_find_sid(const struct hub_worker *w, uint64_t sid);
@@ -90,11 +91,13 @@ void hub_worker_remove_session(struct hub_worker *w, struct hub_session *s);
 /* Start the half-second tick when something needs it. */
 void hub_worker_need_tick(struct hub_worker *w);
 
-/* Route a publish to everybody: sessions of this worker now, others by batch, retained tree and store. ticket may be
- * NULL. Returns how many sessions or other workers got it. */
+/* Route a publish to everybody: sessions of this worker now, others by batch, retained
+ * tree and store. ticket may be NULL. Returns how many sessions or other workers got it.
+ */
 uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket);
 /* hub/rules.c: the copies that topic rules make of pub. */
-void hub_rules_route(struct hub_worker *w, const struct hub_pub *pub, struct hub_ticket *ticket);
+void hub_rules_route(struct hub_worker *w, const struct hub_pub *pub,
+                     struct hub_ticket *ticket);
 bool hub_rules_must_store(struct hub_worker *w, const struct hub_pub *pub);
 /* A batch from another worker. Takes b. */
 void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b);

@@ -1,4 +1,5 @@
-/* Logins and permits: the rows of the specification's vectors, refusals, memory failures. */
+/* Logins and permits: the rows of the specification's vectors, refusals, memory failures.
+ */
 #include "tests/harness.h"
 
 #include "hub/auth.c"

@@ -1,4 +1,5 @@
-/* The hub's options: defaults, what is refused and with which words, rules and cycles, addresses. */
+/* The hub's options: defaults, what is refused and with which words, rules and cycles,
+ * addresses. */
 #include "tests/harness.h"
 
 #include "core/error.h"

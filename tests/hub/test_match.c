@@ -1,5 +1,5 @@
-/* The subscription index and its caches: who gets a topic, merging, pruning, staleness, bounds, memory
- * failures, and readers beside a writer (meant for SAN=thread). */
+/* The subscription index and its caches: who gets a topic, merging, pruning, staleness,
+ * bounds, memory failures, and readers beside a writer (meant for SAN=thread). */
 #include "tests/harness.h"
 
 #include <pthread.h>
@@ -240,7 +240,8 @@ TEST(cache_bytes_are_bounded)
     hub_index_free(ix);
 }
 
-/* Each allocation in turn fails: nothing leaks, nothing has changed, the next try works. */
+/* Each allocation in turn fails: nothing leaks, nothing has changed, the next try works.
+ */
 TEST(no_memory)
 {
     static const char *const filters[] = { "a/b/c/d", "$share/g/a/b", "a/b/c/d",

@@ -1,4 +1,5 @@
-/* Retained messages: replacing, removing, wildcards, the $ rule, expiry, memory failures. */
+/* Retained messages: replacing, removing, wildcards, the $ rule, expiry, memory failures.
+ */
 #include "tests/harness.h"
 
 #include "core/mem.h"

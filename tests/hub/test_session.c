@@ -1,5 +1,6 @@
-/* The session's queue: window, order, redelivery, disk backlog. No thread, no socket, no database:
- * the link is a recorder and store operations are read from the worker's batch. */
+/* The session's queue: window, order, redelivery, disk backlog. No thread, no socket, no
+ * database: the link is a recorder and store operations are read from the worker's batch.
+ */
 #include "hub/session.c"
 
 #include "hub/conn.h"
@@ -32,10 +33,12 @@ static void fake_publish(struct hub_link *l, const struct hub_out *o)
     struct sent *s = &sent[n_sent++ % MAX_SENT];
 
     (void)l;
-    *s = (struct sent){ .pid = o->pid, .qos = o->qos, .dup = o->dup, .retain = o->retain };
+    *s =
+        (struct sent){ .pid = o->pid, .qos = o->qos, .dup = o->dup, .retain = o->retain };
     memcpy(s->payload, o->pub->payload.ptr, BT_MIN(o->pub->payload.len, 15u));
 }
-static const struct hub_link_ops fake_ops = { .ready = fake_ready, .publish = fake_publish };
+static const struct hub_link_ops fake_ops = { .ready = fake_ready,
+                                              .publish = fake_publish };
 
 static struct hub_session *setup(bool persistent, uint16_t window)
 {
@@ -75,8 +78,8 @@ static void teardown(void)
     bt_loop_free(worker.loop);
 }
 
-static void deliver_as(struct hub_session *s, const char *payload, uint8_t qos, uint8_t flags,
-                       struct hub_addr *origin)
+static void deliver_as(struct hub_session *s, const char *payload, uint8_t qos,
+                       uint8_t flags, struct hub_addr *origin)
 {
     struct hub_target t = { .addr = s->addr, .qos = 1, .flags = flags };
     struct hub_pub pub = {
@@ -125,8 +128,9 @@ static void answer_read(struct hub_session *s, uint64_t first, uint64_t last, bo
         struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 1 };
         struct hub_msg *m;
 
-        pub.payload = (struct bt_slice){ (const uint8_t *)text,
-                                         (size_t)snprintf(text, sizeof(text), "m%u", (unsigned)q) };
+        pub.payload =
+            (struct bt_slice){ (const uint8_t *)text,
+                               (size_t)snprintf(text, sizeof(text), "m%u", (unsigned)q) };
         m = hub_msg_new(&pub);
         *at = hub_qentry_new(m, q);
         (*at)->qos = 1;
