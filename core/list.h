@@ -55,7 +55,6 @@ static inline struct bt_list *bt_list_first(const struct bt_list *head)
 
 #define bt_list_entry(node, type, member) bt_container_of(node, type, member)
 /* The list must not change inside the body. */
-/* The list must not change inside the body. */
 #define bt_list_for_each(it, head) for (it = (head)->next; it != (head); it = it->next)
 /* The current node may be removed inside the body. */
 #define bt_list_for_each_safe(it, tmp, head) \
