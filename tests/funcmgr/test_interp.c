@@ -2,6 +2,8 @@
 
 #include "tests/harness.h"
 
+#define PATTERN "interp-XXXXXX" /* NOLINT: what mkdtemp replaces */
+
 static char folder[256];
 
 static void put(const char *name, const char *text)
@@ -21,11 +23,7 @@ static void begin(void)
 {
     const char *tmp = getenv("TMPDIR");
 
-    snprintf(folder, sizeof(folder),
-             "%s/interp-"
-             "XXX"
-             "XXX",
-             tmp != NULL ? tmp : "/tmp");
+    snprintf(folder, sizeof(folder), "%s/interp-XXXXXX", tmp != NULL ? tmp : "/tmp");
     CHECK(mkdtemp(folder) != NULL);
 }
 
