@@ -63,11 +63,10 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
 
 /* ---- Input ---- */
 
-/* Handle the whole packets at p. Returns how many bytes were used; stops when closed,
- * paused or moved. */
-static size_t feed(struct hub_conn *c, const uint8_t *p, size_t n)
+/* Handle the whole packets at p; *out is how many bytes were used. Stops when closed or
+ * paused. false: the connection belongs to another worker now and must not be touched. */
+static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
 {
-    const struct hub_worker *w = c->worker;
     size_t used = 0;
 
     while (used < n && !c->closed && !c->paused) {
@@ -85,13 +84,14 @@ static size_t feed(struct hub_conn *c, const uint8_t *p, size_t n)
                             (struct bt_slice){ p + used + len, n - used - len });
         else if (r == 0)
             r = hub_packet(c, p + used, len);
-        if (r == HUB_CONN_MOVED || c->worker != w)
-            return n;
+        if (r == HUB_CONN_MOVED)
+            return false;
         if (r != 0)
             hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
         used += len;
     }
-    return used;
+    *out = used;
+    return true;
 }
 
 static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
@@ -104,13 +104,11 @@ static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
  */
 static void feed_kept(struct hub_conn *c)
 {
-    const struct hub_worker *w = c->worker;
     struct bt_buf in = c->in;
-    size_t used;
+    size_t used = 0;
 
     c->in = (struct bt_buf){ .max = in.max };
-    used = feed(c, in.data, in.len);
-    if (c->worker == w && !c->closed)
+    if (feed(c, in.data, in.len, &used) && !c->closed)
         keep(c, in.data + used, in.len - used);
     bt_buf_deinit(&in);
 }
@@ -155,7 +153,7 @@ static void read_large(struct hub_conn *c)
 static void read_some(struct hub_conn *c)
 {
     struct hub_worker *w = c->worker;
-    size_t kept = c->in.len, used;
+    size_t kept = c->in.len, used = 0;
     ssize_t n;
 
     if (kept > HUB_SCRATCH / 2) {
@@ -169,8 +167,7 @@ static void read_some(struct hub_conn *c)
         memcpy(w->scratch, c->in.data, kept);
     bt_buf_deinit(&c->in);
     c->in = (struct bt_buf){ .max = w->hub->conf->max_packet + HUB_SCRATCH };
-    used = feed(c, w->scratch, kept + (size_t)n);
-    if (c->worker == w && !c->closed)
+    if (feed(c, w->scratch, kept + (size_t)n, &used) && !c->closed)
         keep(c, w->scratch + used, kept + (size_t)n - used);
 }
 
