@@ -57,15 +57,33 @@ static void make_uuid(char out[UUID_LEN + 1])
 
 /* ---- The end of a job ---- */
 
+/* A client is closed from a timer: this may run inside one of its own callbacks, and the
+ * hub's worker may free a closed client at any time. */
+static void close_client(struct fm_rule *rule)
+{
+    rule->old_client = bt_steal(rule->client);
+    bt_timer_start(rule->loop, &rule->close_timer, 0, 0);
+}
+
 static void check_drained(struct fm_rule *rule)
 {
-    if (!rule->closing || rule->closed || rule->n_jobs > 0)
+    if (!rule->closing || rule->closed || rule->n_jobs > 0 || rule->old_client != NULL)
         return;
+    if (rule->client != NULL) {
+        close_client(rule);
+        return;
+    }
     rule->closed = true;
     bt_timer_stop(rule->loop, &rule->reopen_timer);
-    if (rule->client != NULL)
-        hub_client_close(bt_steal(rule->client));
     rule->drained(rule->arg);
+}
+
+static void on_close_timer(struct bt_timer *t)
+{
+    struct fm_rule *rule = bt_container_of(t, struct fm_rule, close_timer);
+
+    hub_client_close(bt_steal(rule->old_client));
+    check_drained(rule);
 }
 
 static void end_job(struct job *job, bool ok)
@@ -167,9 +185,12 @@ static void on_done(struct fm_call *call, const struct fm_result *result)
 
 static void on_published(void *arg, uint64_t token, unsigned reason)
 {
+    struct fm_rule *rule = arg;
     struct job *job = (struct job *)(uintptr_t)token;
 
-    (void)arg;
+    /* About to be closed: its jobs are gone. */
+    if (rule->client == NULL)
+        return;
     job->publishing = false;
     if (reason >= REFUSED)
         log_lost(job, "refused by the hub");
@@ -217,8 +238,8 @@ static void on_message(void *arg, struct hub_delivery *d)
     struct fm_rule *rule = arg;
     struct job *job;
 
-    if (rule->closing) {
-        hub_client_ack(rule->client, d, false);
+    if (rule->client == NULL || rule->closing) {
+        hub_client_ack(rule->client != NULL ? rule->client : rule->old_client, d, false);
         return;
     }
     if (is_full(rule, d)) {
@@ -272,7 +293,7 @@ static void close_session(struct fm_rule *rule)
     }
     rule->ready = false;
     if (rule->client != NULL)
-        hub_client_close(bt_steal(rule->client));
+        close_client(rule);
 }
 
 static void on_closed(void *arg, unsigned reason)
@@ -360,6 +381,7 @@ void fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,
     };
     bt_list_init(&rule->jobs);
     bt_timer_init(&rule->reopen_timer, on_reopen);
+    bt_timer_init(&rule->close_timer, on_close_timer);
 }
 
 void fm_rule_close(struct fm_rule *rule)

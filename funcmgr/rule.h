@@ -21,14 +21,15 @@ struct fm_rule {
     struct hub *hub;
     struct bt_loop *loop;
     struct fm_pool *pool;
-    struct hub_client *client; /* NULL while the session is closed */
+    struct hub_client *client;     /* NULL while the session is closed */
+    struct hub_client *old_client; /* about to be closed by close_timer */
     bool ready;
     unsigned number; /* of the rule, for a client id when none is given */
     struct bt_list jobs;
     size_t n_jobs;
     size_t n_bytes; /* payloads of jobs */
     uint64_t pause; /* ms before the session is opened again */
-    struct bt_timer reopen_timer;
+    struct bt_timer reopen_timer, close_timer;
     bool closing, closed;
     void *arg;
     void (*drained)(void *arg); /* once after fm_rule_close, when no job is left */

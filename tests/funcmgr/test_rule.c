@@ -87,6 +87,8 @@ void bt_timer_start(struct bt_loop *l, struct bt_timer *t, uint64_t after,
     (void)l;
     (void)repeat;
     t->priv_[0] = after;
+    if (after == 0)
+        t->fn(t);
 }
 void bt_timer_stop(struct bt_loop *l, struct bt_timer *t)
 {
