@@ -5,7 +5,7 @@ import signal
 import time
 
 import raw
-from harness import BAETYL, HUB, RUNNER, check, contains, equal, need_tool, test, until
+from harness import BAETYL, HUB, RUNNER, SLOW, check, contains, equal, need_tool, test, until
 from raw import session
 
 
@@ -187,29 +187,15 @@ def default_config(t):
 def pub_and_sub(t):
     s = t.baetyl()
     for qos in ("0", "1"):
-        p = t.spawn(RUNNER + [BAETYL, "sub", "-p", str(s.port), "-t", "c%s/#" % qos, "-q", qos, "-C", "3", "-W", "10",
+        p = t.spawn(RUNNER + [BAETYL, "sub", "-p", str(s.port), "-t", "c%s/#" % qos, "-q", qos, "-C", "2", "-W", "20",
                               "-v", "-i", "sub" + qos])
-        watcher = session(t, s, "w" + qos)
-        until(lambda: subscribed(watcher, p, "c%s/probe" % qos), 10, "a message")
+        time.sleep(0.5 * SLOW)
         for text in ("one", "two"):
             code, _, err = t.command("pub", "-p", str(s.port), "-t", "c%s/x" % qos, "-m", text, "-q", qos)
             equal(code, 0, "exit status: %s" % err)
         out = p.communicate(timeout=15)[0].decode().strip().split("\n")
-        equal(out[-3:] if len(out) >= 3 else out, ["c%s/%s" % (qos, m) for m in ("probe p", "x one", "x two")], "output")
+        equal(out, ["c%s/x one" % qos, "c%s/x two" % qos], "output")
         equal(p.returncode, 0, "exit status")
-
-
-def subscribed(pub, process, topic):
-    """Publishes until the subscriber has said something; its first line is the probe."""
-    import select
-    if process.poll() is not None:
-        return True
-    if not getattr(process, "probed", False):
-        # A retained probe arrives exactly once, whenever the subscription is made.
-        pub.send(raw.publish(topic, "p", retain=True)).ping()
-        process.probed = True
-    ready = select.select([process.stdout], [], [], 0.05)[0]
-    return bool(ready)
 
 
 @test
