@@ -22,7 +22,8 @@ struct bt_mbox {
     void *arg;
     struct bt_msg *taken; /* loop's thread: detached, not yet handed over */
     unsigned depth;       /* loop's thread: handlers running */
-    bool freed; /* loop's thread: by a handler; the outermost hand_over destroys */
+    bool freed;    /* loop's thread: by a handler; the outermost hand_over destroys */
+    bool attached; /* the loop knows the inbox; cleared by closing, on its thread */
     pthread_mutex_t lock; /* guards the rest */
     struct bt_msg *head, **tail;
     bool closed;
@@ -85,6 +86,7 @@ struct bt_mbox *bt_mbox_new(struct bt_loop *l, bt_mbox_fn fn, void *arg)
     mb->tail = &mb->head;
     pthread_mutex_init(&mb->lock, NULL);
     bt_loop_add_inbox(l, &mb->inbox);
+    mb->attached = true;
     return mb;
 }
 
@@ -111,6 +113,9 @@ int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg)
 
 void bt_mbox_close(struct bt_mbox *mb)
 {
+    if (mb->attached)
+        bt_loop_remove_inbox(mb->loop, &mb->inbox);
+    mb->attached = false;
     take(mb, true);
     hand_over(mb);
 }
@@ -119,7 +124,8 @@ void bt_mbox_free(struct bt_mbox *mb)
 {
     if (mb == NULL)
         return;
-    bt_loop_remove_inbox(mb->loop, &mb->inbox);
+    if (mb->attached)
+        bt_loop_remove_inbox(mb->loop, &mb->inbox);
     /* A poster that saw the box open may still be about to release the lock. */
     pthread_mutex_lock(&mb->lock);
     mb->closed = true;

@@ -25,7 +25,8 @@ struct bt_mbox *bt_mbox_new(struct bt_loop *l, bt_mbox_fn fn, void *arg) BT_MUST
 int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg) BT_MUST_CHECK;
 /* Loop's thread: hand over what is queued now, refuse posts from now on. Idempotent. */
 void bt_mbox_close(struct bt_mbox *mb);
-/* After the last possible poster is gone. Closes if needed; never delivers. NULL is fine.
+/* After the last possible poster is gone. Never delivers. On the loop's
+ * thread, or on any once the box was closed there. NULL is fine.
  */
 void bt_mbox_free(struct bt_mbox *mb);
 

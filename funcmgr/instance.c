@@ -46,7 +46,10 @@ static const unsigned transitions[FM_N_STATES] = {
 
 static void set_state(struct fm_instance *in, enum fm_state to)
 {
-    assert((transitions[in->state] & TO(to)) != 0);
+    bool allowed = (transitions[in->state] & TO(to)) != 0;
+
+    assert(allowed);
+    (void)allowed;
     bt_log(BT_LOG_DEBUG, "FUNC-STATE", "instance", "instance=%s pid=%d from=%s to=%s",
            in->name, (int)in->pid, state_names[in->state], state_names[to]);
     in->state = to;

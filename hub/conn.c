@@ -37,7 +37,7 @@ void hub_conn_accept(struct hub_worker *w, int fd, bool local)
     c->msg.kind = HUB_W_ADOPT;
     c->worker = w;
     c->local = local;
-    c->in.max = w->hub->conf->max_packet;
+    c->in.max = (size_t)w->hub->conf->max_packet;
     bt_list_init(&c->dirty);
     bt_list_push_back(&w->conns, &c->all);
     c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
@@ -135,7 +135,7 @@ static void read_large(struct hub_conn *c)
     size_t room = BT_MIN((size_t)HUB_SCRATCH, c->in.max + 5 - c->in.len);
     ssize_t n;
 
-    c->in.max = hub_of(c)->conf->max_packet + HUB_SCRATCH;
+    c->in.max = (size_t)hub_of(c)->conf->max_packet + HUB_SCRATCH;
     if (bt_buf_reserve(&c->in, room) != 0) {
         hub_conn_close(c, BT_MQTT_QUOTA, true);
         return;
@@ -166,7 +166,7 @@ static void read_some(struct hub_conn *c)
     if (kept > 0)
         memcpy(w->scratch, c->in.data, kept);
     bt_buf_deinit(&c->in);
-    c->in = (struct bt_buf){ .max = w->hub->conf->max_packet + HUB_SCRATCH };
+    c->in = (struct bt_buf){ .max = (size_t)w->hub->conf->max_packet + HUB_SCRATCH };
     if (feed(c, w->scratch, kept + (size_t)n, &used) && !c->closed)
         keep(c, w->scratch + used, kept + (size_t)n - used);
 }
@@ -291,8 +291,7 @@ void hub_conn_free(struct hub_conn *c)
     bt_list_remove(&c->all);
     bt_list_remove(&c->dirty);
     if (c->out.bytes > 0)
-        (void)!hub_outq_flush(
-            &c->out, bt_io_fd(&c->io)); /* the last words, if the socket takes them */
+        (void)!hub_outq_flush(&c->out, bt_io_fd(&c->io)); /* if the socket takes it */
     bt_io_stop(c->worker->loop, &c->io);
     (void)close(bt_io_fd(&c->io));
     hub_outq_deinit(&c->out);
