@@ -36,6 +36,7 @@ skip()
 
 stage "build for this machine" "$make all"
 stage "unit tests" "$make check-unit"
+stage "runtimes" "python3 tests/funcmgr/runtime_test.py"
 stage "lint" "$make lint"
 stage "build with the address and undefined behaviour sanitizers" "$make SAN=address,undefined all"
 stage "unit tests with the address and undefined behaviour sanitizers" "$make SAN=address,undefined check-unit"

@@ -124,7 +124,7 @@ static void answer_read(struct hub_session *s, uint64_t first, uint64_t last, bo
     struct hub_qentry **at = &rows->head;
 
     for (uint64_t q = first; q <= last; q++) {
-        char text[8];
+        char text[16];
         struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 1 };
         struct hub_msg *m;
 
@@ -230,7 +230,7 @@ TEST(a_full_list_spills_to_disk_and_comes_back_in_order)
     struct hub_session *s = setup(true, 2);
 
     for (int i = 1; i <= 12; i++) {
-        char text[8];
+        char text[16];
 
         (void)snprintf(text, sizeof(text), "m%d", i);
         deliver(s, text);
@@ -254,7 +254,7 @@ TEST(a_full_list_spills_to_disk_and_comes_back_in_order)
         CHECK(hub_session_ack(s, pid));
     CHECK_INT(n_sent, 13);
     for (int i = 0; i < 13; i++) {
-        char text[8];
+        char text[16];
 
         (void)snprintf(text, sizeof(text), "m%d", i + 1);
         CHECK_STR(sent[i].payload, text);
