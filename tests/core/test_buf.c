@@ -40,11 +40,11 @@ TEST(random_pieces_come_out_as_they_went_in)
     int i;
 
     for (i = 0; i < 2000; i++) {
-        size_t n = test_random() % 100, k;
+        size_t n = (size_t)(test_random() % 100), k;
 
         for (k = 0; k < n; k++)
             CHECK_INT(bt_buf_append_u8(&b, in++), 0);
-        n = b.len > 0 ? test_random() % (b.len + 1) : 0;
+        n = b.len > 0 ? (size_t)(test_random() % (b.len + 1)) : 0;
         for (k = 0; k < n; k++)
             CHECK_INT(b.data[k], out++);
         bt_buf_consume(&b, n);

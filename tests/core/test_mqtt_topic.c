@@ -298,7 +298,7 @@ TEST(covering)
 
 static void random_levels(char *out, const char *const *levels, size_t n)
 {
-    size_t count = 1 + test_random() % 3;
+    size_t count = (size_t)(1 + test_random() % 3);
 
     *out = '\0';
     for (size_t i = 0; i < count; i++) {
