@@ -57,6 +57,9 @@ extern const struct hub_link_ops hub_conn_link_ops;
 
 /* hub/packet.c: handle one whole packet. 0, or the reason to close with. */
 int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n);
+/* hub/subscribe.c: as hub_packet. */
+int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
 /* hub/connect.c: the first packet. rest: what follows it. Returns as hub_packet; the
  * connection may have moved away (c->worker differs), then it must not be touched any
  * more. */

@@ -50,6 +50,8 @@ struct hub_op *hub_op_new(enum hub_op_kind kind, uint64_t sid)
 
 void hub_op_free(struct hub_op *op)
 {
+    if (op == NULL)
+        return;
     if (op->entry != NULL)
         hub_qentry_unref(op->entry);
     hub_msg_unref(op->retained);

@@ -104,9 +104,6 @@ static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
     return 0;
 }
 
-int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
-int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
-
 static int (*const handlers[16])(struct hub_conn *c, const uint8_t *p, size_t n) = {
     [BT_MQTT_PUBLISH] = on_publish,         [BT_MQTT_PUBACK] = on_puback,
     [BT_MQTT_SUBSCRIBE] = hub_on_subscribe, [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,

@@ -121,12 +121,14 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
     *at = f->next;
     s->n_filters--;
     op = s->persistent ? hub_op_new(HUB_OP_SUB_DEL, s->sid) : NULL;
-    if (op != NULL) {
+    if (op != NULL)
         op->text = bt_strndup(text_of(f).ptr, f->len);
-        if (op->text != NULL)
-            charge(s, op, ticket);
-        else
-            hub_op_free(op);
+    if (op != NULL && op->text != NULL) {
+        charge(s, op, ticket);
+    } else {
+        hub_op_free(op);
+        if (s->persistent && ticket != NULL) /* not on disk: must not be answered */
+            atomic_store(&ticket->failed, true);
     }
     bt_free(f);
     return true;

@@ -101,8 +101,17 @@ static int finish(struct hub_conn *c, struct hub_answer *a,
     return r == 0 ? 0 : BT_MQTT_UNSPECIFIED;
 }
 
-int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
-int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
+/* What both packets start with: decoded, and an answer to fill. 0 or the reason to close. */
+static int begin(struct hub_conn *c, struct bt_slice bytes, struct bt_mqtt_packet *m,
+                 struct hub_answer **out)
+{
+    int r = bt_mqtt_decode(bytes.ptr, bytes.len, c->version, m);
+
+    if (r != 0)
+        return r;
+    *out = new_answer(c->link.session);
+    return *out == NULL ? BT_MQTT_QUOTA : 0;
+}
 
 int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n)
 {
@@ -110,15 +119,12 @@ int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n)
     struct bt_buf codes bt_cleanup(bt_buf_deinit) = { 0 };
     struct bt_mqtt_packet m;
     struct bt_mqtt_sub sub;
-    struct hub_answer *a;
+    struct hub_answer *a = NULL;
     size_t pos = 0;
-    int r = bt_mqtt_decode(p, n, c->version, &m);
+    int r = begin(c, (struct bt_slice){ p, n }, &m, &a);
 
     if (r != 0)
         return r;
-    a = new_answer(s);
-    if (a == NULL)
-        return BT_MQTT_QUOTA;
     while (bt_mqtt_sub_next(m.list, c->version, &pos, &sub)) {
         uint32_t subid = m.props.n_subids > 0 ? m.props.subids[0] : 0;
         uint8_t code = subscribe_one(s, &sub, subid, a);
@@ -138,15 +144,12 @@ int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n)
     struct bt_buf codes bt_cleanup(bt_buf_deinit) = { 0 };
     struct bt_mqtt_packet m;
     struct bt_slice filter;
-    struct hub_answer *a;
+    struct hub_answer *a = NULL;
     size_t pos = 0;
-    int r = bt_mqtt_decode(p, n, c->version, &m);
+    int r = begin(c, (struct bt_slice){ p, n }, &m, &a);
 
     if (r != 0)
         return r;
-    a = new_answer(s);
-    if (a == NULL)
-        return BT_MQTT_QUOTA;
     while (bt_mqtt_filter_next(m.list, &pos, &filter)) {
         bool existed = hub_session_unsubscribe(s, filter, &a->ticket);
 
