@@ -101,7 +101,7 @@ static int finish(struct hub_conn *c, struct hub_answer *a,
     return r == 0 ? 0 : BT_MQTT_UNSPECIFIED;
 }
 
-/* What both packets start with: decoded, and an answer to fill. 0 or the reason to close. */
+/* The start of both: the packet decoded, an answer to fill. 0 or the reason to close. */
 static int begin(struct hub_conn *c, struct bt_slice bytes, struct bt_mqtt_packet *m,
                  struct hub_answer **out)
 {
