@@ -7,14 +7,13 @@
  * freed at the end of the turn. */
 #include "hub/conn.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/listener.h"
 #include "hub/worker.h"
 
 static struct hub *hub_of(const struct hub_conn *c)
@@ -24,11 +23,12 @@ static struct hub *hub_of(const struct hub_conn *c)
 
 static void on_io(struct bt_io *io, unsigned events);
 
-void hub_conn_accept(struct hub_worker *w, int fd, bool local)
+void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o)
 {
     struct hub_conn *c = w->stopping ? NULL : bt_calloc(1, sizeof(*c));
 
-    if (c == NULL) {
+    if (c == NULL || hub_listener_wrap(o, fd, &c->stream) != 0) {
+        bt_free(c);
         (void)close(fd);
         atomic_fetch_sub(&w->hub->n_conns, 1);
         return;
@@ -36,7 +36,7 @@ void hub_conn_accept(struct hub_worker *w, int fd, bool local)
     c->link.ops = &hub_conn_link_ops;
     c->msg.kind = HUB_W_ADOPT;
     c->worker = w;
-    c->local = local;
+    c->listener = o;
     c->in.max = (size_t)w->hub->conf->max_packet;
     bt_list_init(&c->dirty);
     bt_list_push_back(&w->conns, &c->all);
@@ -101,36 +101,37 @@ static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
 }
 
 /* Handle what is gathered in c->in (a moved connection, a large packet, after a pause).
- */
-static void feed_kept(struct hub_conn *c)
+ * Returns as feed. */
+static bool feed_kept(struct hub_conn *c)
 {
     struct bt_buf in = c->in;
     size_t used = 0;
+    bool ours;
 
     c->in = (struct bt_buf){ .max = in.max };
-    if (feed(c, in.data, in.len, &used) && !c->closed)
+    ours = feed(c, in.data, in.len, &used);
+    if (ours && !c->closed)
         keep(c, in.data + used, in.len - used);
     bt_buf_deinit(&in);
+    return ours;
 }
 
 static ssize_t receive(struct hub_conn *c, uint8_t *to, size_t room)
 {
-    ssize_t n = recv(bt_io_fd(&c->io), to, room, 0);
+    ssize_t n = hub_stream_read(c->stream, bt_io_fd(&c->io), to, room);
 
     if (n > 0) {
         c->worker->counts.bytes_in += (uint64_t)n;
         if (c->keepalive_ms != 0)
             c->deadline_ms = bt_loop_ms(c->worker->loop) + c->keepalive_ms;
-        return n;
+    } else if (n < 0) {
+        hub_conn_close(c, BT_MQTT_SUCCESS, true);
     }
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return 0;
-    hub_conn_close(c, BT_MQTT_SUCCESS, true);
-    return -1;
+    return n;
 }
 
-/* A packet that does not fit the scratch buffer. */
-static void read_large(struct hub_conn *c)
+/* A packet that does not fit the scratch buffer. Returns as feed. */
+static bool read_large(struct hub_conn *c)
 {
     size_t room = BT_MIN((size_t)HUB_SCRATCH, c->in.max + 5 - c->in.len);
     ssize_t n;
@@ -138,7 +139,7 @@ static void read_large(struct hub_conn *c)
     c->in.max = (size_t)hub_of(c)->conf->max_packet + HUB_SCRATCH;
     if (bt_buf_reserve(&c->in, room) != 0) {
         hub_conn_close(c, BT_MQTT_QUOTA, true);
-        return;
+        return true;
     }
     n = receive(c, c->in.data + c->in.len, room);
     if (n > 0) {
@@ -146,29 +147,50 @@ static void read_large(struct hub_conn *c)
 
         c->in.len += (size_t)n;
         if (bt_mqtt_frame(c->in.data, c->in.len, &len) != 0 || len <= c->in.len)
-            feed_kept(c);
+            return feed_kept(c);
     }
+    return true;
 }
 
-static void read_some(struct hub_conn *c)
+/* One read. Returns as feed. */
+static bool read_some(struct hub_conn *c)
 {
     struct hub_worker *w = c->worker;
     size_t kept = c->in.len, used = 0;
     ssize_t n;
 
-    if (kept > HUB_SCRATCH / 2) {
-        read_large(c);
-        return;
-    }
+    if (kept > HUB_SCRATCH / 2)
+        return read_large(c);
     n = receive(c, w->scratch + kept, HUB_SCRATCH - kept);
     if (n <= 0)
-        return;
+        return true;
     if (kept > 0)
         memcpy(w->scratch, c->in.data, kept);
     bt_buf_deinit(&c->in);
     c->in = (struct bt_buf){ .max = (size_t)w->hub->conf->max_packet + HUB_SCRATCH };
-    if (feed(c, w->scratch, kept + (size_t)n, &used) && !c->closed)
+    if (!feed(c, w->scratch, kept + (size_t)n, &used))
+        return false;
+    if (!c->closed)
         keep(c, w->scratch + used, kept + (size_t)n - used);
+    return true;
+}
+
+static void watch(struct hub_conn *c)
+{
+    bool write = c->blocked || (hub_stream_wants(c->stream) & BT_WRITE) != 0;
+
+    bt_io_set(c->worker->loop, &c->io,
+              (c->paused ? 0 : BT_READ) | (write ? BT_WRITE : 0));
+}
+
+/* What a layer holds decoded is announced by nobody, so it is taken at once. */
+static void read_pending(struct hub_conn *c)
+{
+    while (!c->closed && !c->paused && hub_stream_pending(c->stream))
+        if (!read_some(c))
+            return;
+    if (!c->closed && c->stream != NULL)
+        watch(c);
 }
 
 static void on_io(struct bt_io *io, unsigned events)
@@ -179,14 +201,9 @@ static void on_io(struct bt_io *io, unsigned events)
         c->blocked = false;
         hub_conn_flush(c);
     }
-    if ((events & BT_READ) != 0 && !c->closed && !c->paused)
-        read_some(c);
-}
-
-static void watch(struct hub_conn *c)
-{
-    bt_io_set(c->worker->loop, &c->io,
-              (c->paused ? 0 : BT_READ) | (c->blocked ? BT_WRITE : 0));
+    if ((events & BT_READ) != 0 && !c->closed && !c->paused && read_some(c) &&
+        c->stream != NULL)
+        read_pending(c);
 }
 
 void hub_conn_pause(struct hub_conn *c)
@@ -201,8 +218,9 @@ void hub_conn_unpause(struct hub_conn *c)
         return;
     c->paused = false;
     watch(c);
-    if (c->in.len > 0)
-        feed_kept(c);
+    if (c->in.len > 0 && !feed_kept(c))
+        return;
+    read_pending(c);
 }
 
 /* ---- Moving ---- */
@@ -222,6 +240,7 @@ void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice 
     bt_list_remove(&c->all);
     c->worker = home;
     if (bt_mbox_post(home->mbox, &c->msg) != 0) {
+        hub_stream_free(c->stream);
         (void)close(bt_io_fd(&c->io));
         bt_buf_deinit(&c->in);
         bt_free(c);
@@ -235,16 +254,28 @@ void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c)
     hub_worker_need_tick(w);
     if (w->stopping)
         hub_conn_close(c, BT_MQTT_SHUTTING_DOWN, false);
-    else
-        feed_kept(c);
+    else if (feed_kept(c))
+        read_pending(c);
 }
 
 /* ---- Output and end ---- */
 
+static int flush_out(struct hub_conn *c)
+{
+    /* What a layer itself has to say goes first: a handshake, a pong. */
+    if ((hub_stream_wants(c->stream) & BT_WRITE) != 0) {
+        ssize_t n = hub_stream_write(c->stream, bt_io_fd(&c->io), NULL, 0);
+
+        if (n < 0)
+            return (int)n;
+    }
+    return hub_outq_flush(&c->out, c->stream, bt_io_fd(&c->io));
+}
+
 void hub_conn_flush(struct hub_conn *c)
 {
     size_t before = c->out.bytes;
-    int r = hub_outq_flush(&c->out, bt_io_fd(&c->io));
+    int r = flush_out(c);
 
     c->worker->counts.bytes_out += before - c->out.bytes;
     bt_list_remove(&c->dirty);
@@ -279,6 +310,7 @@ void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
                c->link.session != NULL ? c->link.session->id : "",
                bt_mqtt_reason_text(reason));
     c->closed = true;
+    c->close_reason = reason;
     if (c->link.session != NULL)
         hub_session_detach(c->link.session, will);
     bt_list_remove(&c->dirty);
@@ -291,7 +323,9 @@ void hub_conn_free(struct hub_conn *c)
     bt_list_remove(&c->all);
     bt_list_remove(&c->dirty);
     if (c->out.bytes > 0)
-        (void)!hub_outq_flush(&c->out, bt_io_fd(&c->io)); /* if the socket takes it */
+        (void)!flush_out(c); /* if the socket takes it */
+    hub_stream_goodbye(c->stream, c->close_reason);
+    hub_stream_free(c->stream);
     bt_io_stop(c->worker->loop, &c->io);
     (void)close(bt_io_fd(&c->io));
     hub_outq_deinit(&c->out);

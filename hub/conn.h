@@ -11,14 +11,18 @@
 #include "core/mqtt.h"
 #include "hub/outq.h"
 #include "hub/session.h"
+#include "hub/stream.h"
 
 struct hub_worker;
+struct hub_listener_opts;
 
 struct hub_conn {
     struct hub_link link;
     struct bt_msg msg; /* travelling to its home worker */
     struct hub_worker *worker;
     struct bt_io io;
+    struct hub_stream *stream; /* NULL: plain */
+    const struct hub_listener_opts *listener;
     struct bt_list all; /* worker's conns, or its graveyard */
     struct bt_list
         dirty; /* in the worker's dirty list while output waits for the turn's end */
@@ -28,11 +32,12 @@ struct hub_conn {
     uint32_t keepalive_ms;   /* 1.5 times the client's value */
     uint32_t max_out_packet; /* version 5 maximum packet size of the client */
     uint8_t version;         /* 0 before CONNECT */
-    bool closed, paused, local, blocked, full, doomed;
+    uint8_t close_reason;
+    bool closed, paused, blocked, full, doomed;
 };
 
-/* Take a fresh descriptor. local: Unix socket or loopback. */
-void hub_conn_accept(struct hub_worker *w, int fd, bool local);
+/* Take a fresh descriptor that came by this listener. */
+void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o);
 /* Arrived from another worker with its CONNECT packet in c->in. */
 void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c);
 /* Pass the connection, with these unread bytes, to its home. */

@@ -35,6 +35,7 @@ struct hub_listener {
     struct bt_io io;
     struct bt_timer pause;
     struct hub_listen_url url;
+    struct hub_listener_opts opts;
     char text[ADDRESS_TEXT]; /* with the real port */
     uint32_t turn;
     int fd;
@@ -134,6 +135,7 @@ static int open_one(struct hub *hub, const char *address)
         return BT_EIO;
     }
     l->open = true;
+    l->opts.local = l->url.loopback;
     describe(l);
     bt_log(BT_LOG_INFO, "HUB-LISTEN", "listening", "address=%s", l->text);
     return 0;
@@ -171,6 +173,14 @@ int hub_listeners_open(struct hub *hub)
     return hub->conf->ports_file == NULL ? 0 : write_ports(hub);
 }
 
+int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stream **out)
+{
+    (void)o;
+    (void)fd;
+    *out = NULL;
+    return 0;
+}
+
 static void pass_on(struct hub_listener *l, int fd)
 {
     struct hub *hub = l->hub;
@@ -189,14 +199,14 @@ static void pass_on(struct hub_listener *l, int fd)
     if (l->url.kind == HUB_LISTEN_TCP)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (to == hub->workers[0]) {
-        hub_conn_accept(to, fd, l->url.loopback);
+        hub_conn_accept(to, fd, &l->opts);
         return;
     }
     a = bt_calloc(1, sizeof(*a));
     if (a != NULL) {
         a->msg.kind = HUB_W_ACCEPT;
         a->fd = fd;
-        a->local = l->url.loopback;
+        a->opts = &l->opts;
     }
     if (a == NULL || bt_mbox_post(to->mbox, &a->msg) != 0) {
         bt_free(a);

@@ -4,6 +4,12 @@
 #define HUB_LISTENER_H
 
 #include "hub/hub_internal.h"
+#include "hub/stream.h"
+
+/* What a connection knows of the listener it came by; lives as long as the hub. */
+struct hub_listener_opts {
+    bool local; /* Unix socket or loopback */
+};
 
 /* Open every address of the configuration. BT_EIO names the address that failed; those
  * opened stay for hub_listeners_free. */
@@ -13,6 +19,10 @@ void hub_listeners_start(struct hub *hub);
 /* Worker 0: no more connections; removes Unix socket files. Idempotent. */
 void hub_listeners_close(struct hub *hub);
 void hub_listeners_free(struct hub *hub);
+/* The layers for a fresh connection; *out is NULL for a plain one. Any worker.
+ * BT_ENOMEM. */
+int hub_listener_wrap(const struct hub_listener_opts *o, int fd,
+                      struct hub_stream **out) BT_MUST_CHECK;
 /* Whether all addresses are loopback or Unix sockets. */
 bool hub_listeners_loopback(const struct hub_conf *conf);
 

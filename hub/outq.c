@@ -7,9 +7,7 @@
  * (the rest stays). */
 #include "hub/outq.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "core/error.h"
 #include "core/mem.h"
@@ -120,7 +118,7 @@ static void consume(struct hub_outq *q, size_t n)
     }
 }
 
-int hub_outq_flush(struct hub_outq *q, int fd)
+int hub_outq_flush(struct hub_outq *q, struct hub_stream *s, int fd)
 {
     while (q->head != NULL) {
         struct iovec iov[MAX_IOV];
@@ -131,11 +129,9 @@ int hub_outq_flush(struct hub_outq *q, int fd)
             iov[n_iov].iov_base = (void *)(uintptr_t)k->ptr;
             iov[n_iov++].iov_len = k->len;
         }
-        n = writev(fd, iov, n_iov);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? HUB_OUTQ_AGAIN : BT_EIO;
+        n = hub_stream_write(s, fd, iov, n_iov);
+        if (n <= 0)
+            return n == 0 ? HUB_OUTQ_AGAIN : (int)n;
         consume(q, (size_t)n);
     }
     return 0;

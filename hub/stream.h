@@ -37,8 +37,9 @@ struct hub_stream_ops {
      * BT_WRITE (unsent handshake, close or pong bytes). BT_WRITE makes the connection
      * call write with n = 0 when the descriptor is writable. */
     unsigned (*wants)(const struct hub_stream *s);
-    /* Decoded bytes wait in the layer: the descriptor will not announce them, so read
-     * has to be called again. */
+    /* Bytes wait in the layer (or below it), so that read would return some without
+     * asking the descriptor: the descriptor will not announce them. read is called again
+     * until this is false, so it must become so. */
     bool (*pending)(const struct hub_stream *s);
     /* Say goodbye as far as that needs no waiting (close frame with the code that fits
      * the MQTT reason, close_notify). After the last write. */

@@ -20,7 +20,7 @@ static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
     struct hub_accepted *a = bt_container_of(msg, struct hub_accepted, msg);
 
-    hub_conn_accept(w, a->fd, a->local);
+    hub_conn_accept(w, a->fd, a->opts);
     bt_free(a);
 }
 

@@ -30,7 +30,7 @@ enum hub_worker_msg {
 struct hub_accepted {
     struct bt_msg msg;
     int fd;
-    bool local;
+    const struct hub_listener_opts *opts;
 };
 
 /* Deliveries for the sessions of another worker, gathered during one loop turn. */
