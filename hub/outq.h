@@ -22,8 +22,8 @@ uint8_t *hub_outq_room(struct hub_outq *q, size_t n) BT_MUST_CHECK;
 int hub_outq_bytes(struct hub_outq *q, const void *p, size_t n) BT_MUST_CHECK;
 /* The payload of msg, by a new reference. */
 int hub_outq_payload(struct hub_outq *q, struct hub_msg *msg) BT_MUST_CHECK;
-/* Write to the stream (NULL: to fd) what it takes. 0 all written, HUB_OUTQ_AGAIN, < 0 when
- * the peer is gone (not logged). */
+/* Write to the stream (NULL: to fd) what it takes. 0 all written, HUB_OUTQ_AGAIN, < 0
+ * when the peer is gone (not logged). */
 #define HUB_OUTQ_AGAIN 1
 int hub_outq_flush(struct hub_outq *q, struct hub_stream *s, int fd) BT_MUST_CHECK;
 void hub_outq_deinit(struct hub_outq *q);
