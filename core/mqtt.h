@@ -209,8 +209,6 @@ int bt_mqtt_frame(const uint8_t *p, size_t n, size_t *out);
  *
  * BT_MQTT_BAD_TOPIC: a wildcard in a topic name (will included), an empty will topic.
  *
- * BT_MQTT_BAD_FILTER: one of the filters is not bt_mqtt_filter_ok.
- *
  * BT_MQTT_BAD_ALIAS: topic alias 0. */
 int bt_mqtt_decode(const uint8_t *p, size_t n, uint8_t version,
                    struct bt_mqtt_packet *out);
@@ -218,7 +216,8 @@ int bt_mqtt_decode(const uint8_t *p, size_t n, uint8_t version,
  * may be NULL before version 5). An empty topic comes with a topic alias. */
 int bt_mqtt_decode_publish(const uint8_t *p, size_t n, uint8_t version,
                            struct bt_mqtt_publish *out, struct bt_mqtt_props *props);
-/* *pos starts at 0; false at the end. The list was validated by bt_mqtt_decode. */
+/* *pos starts at 0; false at the end. The list was validated by bt_mqtt_decode, the
+ * filters in it only as UTF-8: bt_mqtt_filter_ok is the caller's, one by one. */
 bool bt_mqtt_sub_next(struct bt_slice list, uint8_t version, size_t *pos,
                       struct bt_mqtt_sub *out);
 bool bt_mqtt_filter_next(struct bt_slice list, size_t *pos, struct bt_slice *filter);

@@ -71,7 +71,8 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
     bool shared = sub->filter.len > 7 && memcmp(sub->filter.ptr, "$share/", 7) == 0;
     int res;
 
-    if (!hub_filter_allowed(s->worker->hub, sub->filter))
+    if (!bt_mqtt_filter_ok(sub->filter) ||
+        !hub_filter_allowed(s->worker->hub, sub->filter))
         return BT_MQTT_BAD_FILTER;
     if (!hub_principal_may_subscribe(s->principal, sub->filter))
         return BT_MQTT_NOT_AUTHORIZED;
@@ -151,9 +152,13 @@ int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n)
     if (r != 0)
         return r;
     while (bt_mqtt_filter_next(m.list, &pos, &filter)) {
-        bool existed = hub_session_unsubscribe(s, filter, &a->ticket);
+        uint8_t code = BT_MQTT_BAD_FILTER;
 
-        r = bt_buf_append_u8(&codes, existed ? 0 : BT_MQTT_NO_SUBSCRIPTION_EXISTED);
+        if (bt_mqtt_filter_ok(filter))
+            code = hub_session_unsubscribe(s, filter, &a->ticket)
+                       ? 0
+                       : BT_MQTT_NO_SUBSCRIPTION_EXISTED;
+        r = bt_buf_append_u8(&codes, code);
         if (r != 0)
             atomic_store(&a->ticket.failed, true);
     }
