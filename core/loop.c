@@ -43,6 +43,8 @@ _Static_assert(_Alignof(ev_timer) <= _Alignof(uint64_t) &&
                    _Alignof(ev_io) <= _Alignof(uint64_t),
                "the opaque storage is aligned");
 
+void bt_ev_forget(struct ev_loop *loop, int fd); /* third_party/libev_unit.c */
+
 #define NAME_MAX_LEN 16
 #define EVENTS       (BT_READ | BT_WRITE)
 
@@ -276,6 +278,12 @@ void bt_io_set(struct bt_loop *l, struct bt_io *io, unsigned events)
 void bt_io_stop(struct bt_loop *l, struct bt_io *io)
 {
     ev_io_stop(l->ev, io_watcher(io));
+}
+
+void bt_io_leave(struct bt_loop *l, struct bt_io *io)
+{
+    bt_io_stop(l, io);
+    bt_ev_forget(l->ev, bt_io_fd(io));
 }
 
 int bt_io_fd(const struct bt_io *io)

@@ -236,7 +236,7 @@ void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice 
     }
     bt_buf_deinit(&c->in);
     c->in = in;
-    bt_io_stop(w->loop, &c->io);
+    bt_io_leave(w->loop, &c->io);
     bt_list_remove(&c->all);
     c->worker = home;
     if (bt_mbox_post(home->mbox, &c->msg) != 0) {

@@ -22,7 +22,7 @@ TP_DEFINES := -DMBEDTLS_CONFIG_FILE='"third_party/mbedtls_config.h"' -DEV_COMPAT
     -DEV_STAT_ENABLE=0 -DEV_EMBED_ENABLE=0 -DEV_FORK_ENABLE=0 -DPB_FIELD_32BIT=1
 
 TP_SRC_mbedtls := $(wildcard $(SRC)/mbedtls/library/*.c) third_party/mbedtls_entropy.c
-TP_SRC_libev := $(SRC)/libev/ev.c
+TP_SRC_libev := third_party/libev_unit.c
 TP_SRC_libyaml := $(wildcard $(SRC)/libyaml/src/*.c)
 TP_SRC_nanopb := $(wildcard $(SRC)/nanopb/pb_*.c)
 TP_SRC_sqlite := $(SRC)/sqlite/sqlite3.c
@@ -30,7 +30,7 @@ TP_SRC_yyjson := $(SRC)/yyjson/src/yyjson.c
 TP_SRC_mimalloc := $(SRC)/mimalloc/src/static.c
 
 TP_FLAGS_mbedtls := -I$(SRC)/mbedtls/library
-TP_FLAGS_libev := -DEV_STANDALONE=1 -include third_party/libev_config.h -fno-strict-aliasing
+TP_FLAGS_libev := -I$(SRC)/libev -DEV_STANDALONE=1 -include third_party/libev_config.h -fno-strict-aliasing
 TP_FLAGS_libyaml := -DYAML_VERSION_MAJOR=0 -DYAML_VERSION_MINOR=2 -DYAML_VERSION_PATCH=5 \
     -DYAML_VERSION_STRING='"0.2.5"' -DYAML_DECLARE_STATIC
 TP_FLAGS_nanopb :=
@@ -46,8 +46,6 @@ TP_FLAGS_mimalloc := -I$(SRC)/mimalloc/include -DMI_MALLOC_OVERRIDE=1 -DMI_STAT=
 
 TP_CFLAGS := -std=gnu11 -w $(TP_OPT) -ffunction-sections -fdata-sections $(ARCHFLAGS) $(PREFIXMAP) \
     -D_GNU_SOURCE -DNDEBUG
-# libev orders its wake-ups with bare fences, which ThreadSanitizer does not understand: it stays
-# without. What the mailbox protects, it protects with its lock.
 TP_SAN := $(if $(findstring thread,$(SAN)),-fsanitize=thread)
 TP_LIBS := $(TP_NAMES:%=$(TP)/lib%.a)
 
@@ -61,7 +59,7 @@ TP_OBJ_$(1) := $$(patsubst %.c,$$(TP)/$(1)/%.o,$$(subst $$(SRC)/$(1)/,,$$(TP_SRC
 $$(TP)/$(1)/%.o: $$(SRC)/$(1)/%.c $$(TP)/flags $$(LIBC)
 	@mkdir -p $$(@D)
 	$$(call say,CC) $$(CC) $$(LIBCFLAGS) $$(TP_CFLAGS) $$(TP_INCLUDE) $$(TP_DEFINES) $$(TP_FLAGS_$(1)) \
-	    $$(if $$(filter libev,$(1)),,$$(TP_SAN)) -c $$< -o $$@
+	    $$(TP_SAN) -c $$< -o $$@
 $$(TP)/lib$(1).a: $$(TP_OBJ_$(1))
 	@rm -f $$@
 	$$(call say,AR) $$(AR) $$(ARFLAGS) $$@ $$^
@@ -71,6 +69,11 @@ $(foreach n,$(TP_NAMES) $(if $(MUSL),mimalloc),$(eval $(call tp_library,$(n))))
 $(TP)/mbedtls/third_party/%.o: third_party/%.c $(TP)/flags $(LIBC)
 	@mkdir -p $(@D)
 	$(call say,CC) $(CC) $(LIBCFLAGS) $(TP_CFLAGS) $(TP_INCLUDE) $(TP_DEFINES) $(TP_SAN) -c $< -o $@
+# libev orders its wake-ups with bare fences, which ThreadSanitizer does not understand: it stays
+# without. What the mailbox protects, it protects with its lock.
+$(TP)/libev/third_party/%.o: third_party/%.c $(SRC)/libev/ev.c $(TP)/flags $(LIBC)
+	@mkdir -p $(@D)
+	$(call say,CC) $(CC) $(LIBCFLAGS) $(TP_CFLAGS) $(TP_INCLUDE) $(TP_DEFINES) $(TP_FLAGS_libev) -c $< -o $@
 $(TP_OBJ_mbedtls): third_party/mbedtls_config.h
 $(TP_OBJ_libev): third_party/libev_config.h
 

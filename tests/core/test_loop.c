@@ -137,6 +137,54 @@ TEST(pausing_a_descriptor)
     end();
 }
 
+/* How many of the process's epoll sets hold the descriptor; -1: the system does not say.
+ */
+static int sets_with(int fd)
+{
+    char path[64], line[256];
+    int n = 0, seen = 0, other;
+
+    for (int i = 0; i < 64; i++) {
+        FILE *f;
+
+        snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", i);
+        f = fopen(path, "r");
+        for (seen += f != NULL; f != NULL && fgets(line, sizeof(line), f) != NULL;)
+            n += sscanf(line, "tfd: %d", &other) == 1 && other == fd;
+        if (f != NULL)
+            fclose(f);
+    }
+    return seen == 0 ? -1 : n;
+}
+
+static void on_leave(struct bt_io *io, unsigned events)
+{
+    (void)events;
+    note('l');
+    bt_io_leave(loop, io);
+    bt_loop_stop(loop);
+}
+
+TEST(a_descriptor_that_leaves_is_in_no_set)
+{
+    struct bt_io io = { 0 };
+
+    begin();
+    bt_io_init(&io, fds[0], on_leave);
+    bt_io_start(loop, &io, BT_READ);
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    bt_loop_run(loop);
+    CHECK(strchr(order, 'l') != NULL);
+    CHECK(sets_with(fds[0]) <= 0);
+    /* And it can come back. */
+    bt_io_init(&io, fds[0], on_read);
+    bt_io_start(loop, &io, BT_READ);
+    bt_loop_on_prepare(loop, on_flush, NULL);
+    bt_loop_run(loop);
+    CHECK(strchr(order, 'r') != NULL);
+    end();
+}
+
 static uint64_t seen_busy;
 
 static void look_busy(struct bt_timer *t)
