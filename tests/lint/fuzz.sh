@@ -57,12 +57,14 @@ for target in tests/fuzz/fuzz_*.c; do
     work=$out/corpus-$name
     mkdir -p "$work" "$out/crash-$name"
     [ -d "$seeds" ] || seeds=
+    dict=tests/fuzz/dict/$name
+    [ -f "$dict" ] && dict=-dict=$dict || dict=
     if [ -n "$clang" ]; then
         eval "$clang -std=gnu11 -O1 -g -w $san -fsanitize=fuzzer $LINT_CPPFLAGS $target -o $out/$name $*" || exit 1
         # shellcheck disable=SC2086
         UBSAN_OPTIONS=halt_on_error=1 "$out/$name" -max_total_time="$seconds" -timeout=10 \
             -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -artifact_prefix="$out/crash-$name/" \
-            "$work" $seeds >"$out/$name.log" 2>&1
+            $dict "$work" $seeds >"$out/$name.log" 2>&1
         code=$?
     elif [ -f tests/fuzz/standalone.c ]; then
         eval "${LINT_CC:-cc} -std=gnu11 -O1 -g -w $LINT_CPPFLAGS $target tests/fuzz/standalone.c -o $out/$name $*" || exit 1
