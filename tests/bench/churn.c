@@ -1,6 +1,6 @@
-/* Connections without messages: how much memory each costs (idle), how many a second can
- * be made (connect). At most BATCH logins are on their way at a time, so that the backlog
- * never fills. */
+/* Connections without messages: how much memory each costs (idle, opened at the given
+ * rate), how many a second can be made (connect). At most BATCH logins are on their way
+ * at a time, so that the backlog never fills. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,7 @@ struct churn {
     bool again; /* a connection that is ready makes room for a new one */
     uint16_t port;
     uint64_t logins;
+    struct hist *latency; /* from connect to CONNACK */
 };
 
 static void on_publish(struct conn *c, const uint8_t *payload, size_t len, uint64_t now)
@@ -36,6 +37,7 @@ static void on_ready(struct conn *c)
 
     h->n_ready++;
     h->logins++;
+    hist_add(h->latency, clock_ns() - c->opened_ns);
     if (h->again)
         conn_close(c);
 }
@@ -54,10 +56,10 @@ static void open_one(struct churn *h, unsigned index)
     conn_open(c, h->epoll, h->port, IN_SIZE);
 }
 
-static void turn(struct churn *h)
+static void turn(struct churn *h, int wait_ms)
 {
     struct epoll_event events[256];
-    int n = epoll_wait(h->epoll, events, 256, 20);
+    int n = epoll_wait(h->epoll, events, 256, wait_ms);
     uint64_t now = clock_ns();
 
     for (int i = 0; i < n; i++) {
@@ -71,20 +73,22 @@ static void turn(struct churn *h)
 
 static void idle(struct churn *h, const struct options *o, struct result *r)
 {
-    uint64_t start = clock_ns(), end;
+    uint64_t start = clock_ns(), end, now;
     unsigned opened = 0;
 
     proc_read(o->pid, &r->before);
     while (h->n_ready < h->n) {
-        while (opened < h->n && opened - h->n_ready < BATCH)
+        now = clock_ns() - start;
+        while (opened < h->n && opened - h->n_ready < BATCH &&
+               (o->rate == 0 || opened < now / 1000 * o->rate / 1000000))
             open_one(h, opened++);
-        turn(h);
-        if (clock_ns() - start > 30 * 1000000000ull)
-            die("only %u of %u connections after 30 s", h->n_ready, h->n);
+        turn(h, o->rate == 0 ? 20 : 1);
+        if (now > 60 * 1000000000ull)
+            die("only %u of %u connections after 60 s", h->n_ready, h->n);
     }
     r->seconds = (double)(clock_ns() - start) / 1e9;
     for (end = clock_ns() + SETTLE_NS; clock_ns() < end;)
-        turn(h);
+        turn(h, 20);
     proc_read(o->pid, &r->after);
 }
 
@@ -97,16 +101,17 @@ static void connect_rate(struct churn *h, const struct options *o, struct result
         open_one(h, i);
     proc_read(o->pid, &r->before);
     h->logins = 0;
+    memset(h->latency, 0, sizeof(*h->latency));
     start = clock_ns();
     for (end = start + (uint64_t)(o->seconds * 1e9); clock_ns() < end;)
-        turn(h);
+        turn(h, 20);
     r->seconds = (double)(clock_ns() - start) / 1e9;
     proc_read(o->pid, &r->after);
 }
 
 int churn_run(const struct options *o, struct result *r)
 {
-    struct churn h = { .port = o->port };
+    struct churn h = { .port = o->port, .latency = &r->latency };
     bool rate = strcmp(o->scenario, "connect") == 0;
 
     if (!rate && strcmp(o->scenario, "idle") != 0)

@@ -5,6 +5,7 @@
  * generator costs less than the server it measures. Every failure ends the program: a
  * measurement with a broken connection is worth nothing. */
 #include "tests/bench/conn.h"
+#include "tests/bench/tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,6 +67,7 @@ void conn_open(struct conn *c, int epoll, uint16_t port, size_t in_cap)
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     c->epoll = epoll;
+    c->opened_ns = clock_ns();
     c->state = CONN_OPENING;
     c->wants_write = true;
     c->in_len = c->out_len = 0;
@@ -81,6 +83,7 @@ void conn_open(struct conn *c, int epoll, uint16_t port, size_t in_cap)
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0 && errno != EINPROGRESS)
         die("connect: %s", strerror(errno));
+    c->tls = tls_open(c->fd);
     watch(c, EPOLL_CTL_ADD);
 }
 
@@ -91,6 +94,8 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSED)
         return;
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    tls_close(c->tls);
+    c->tls = NULL;
     close(c->fd);
     c->state = CONN_CLOSED;
 }
@@ -112,7 +117,8 @@ void conn_flush(struct conn *c)
 
     if (c->out_len == 0 || c->wants_write)
         return;
-    n = send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
+    n = c->tls != NULL ? tls_send(c->tls, c->out, c->out_len)
+                       : send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN)
         die("%s: send: %s", c->client_id, strerror(errno));
     if (n > 0) {
@@ -191,6 +197,12 @@ void conn_publish(struct conn *c, const char *topic, uint8_t qos, uint16_t pid,
     c->out_len += n + len;
 }
 
+static void answer(struct conn *c, uint8_t first, const uint8_t *pid)
+{
+    memcpy(conn_reserve(c, 4), (const uint8_t[]){ first, 2, pid[0], pid[1] }, 4);
+    c->out_len += 4;
+}
+
 static void got_publish(struct conn *c, const uint8_t *p, size_t len, uint64_t now)
 {
     unsigned qos = p[-1] >> 1 & 3; /* set by packets(): the first byte, moved here */
@@ -199,10 +211,7 @@ static void got_publish(struct conn *c, const uint8_t *p, size_t len, uint64_t n
     if (at + (qos ? 2u : 0u) > len)
         die("%s: a PUBLISH that is cut", c->client_id);
     if (qos) {
-        uint8_t *ack = conn_reserve(c, 4);
-
-        memcpy(ack, (const uint8_t[]){ 0x40, 2, p[at], p[at + 1] }, 4);
-        c->out_len += 4;
+        answer(c, qos == 1 ? 0x40 : 0x50, p + at);
         at += 2;
     }
     c->ops->publish(c, p + at, len - at, now);
@@ -232,8 +241,15 @@ static void packet(struct conn *c, uint8_t first, const uint8_t *p, size_t len,
         got_publish(c, p, len, now);
         break;
     case 4:
+    case 7:
         if (len == 2 && c->ops->puback != NULL)
             c->ops->puback(c, (uint16_t)(p[0] << 8 | p[1]));
+        break;
+    case 5:
+    case 6:
+        if (len != 2)
+            die("%s: a packet of type %d with %zu bytes", c->client_id, first >> 4, len);
+        answer(c, first >> 4 == 5 ? 0x62 : 0x70, p);
         break;
     case 9:
         if (len != 3 || p[2] != c->qos)
@@ -291,23 +307,42 @@ static void opened(struct conn *c)
     put_connect(c);
 }
 
+static void receive(struct conn *c, uint64_t now)
+{
+    size_t room = c->in_cap - c->in_len;
+    ssize_t n = c->tls != NULL ? tls_recv(c->tls, c->in + c->in_len, room)
+                               : recv(c->fd, c->in + c->in_len, room, 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        die("%s: closed by the server: %s", c->client_id,
+            n == 0 ? "end" : strerror(errno));
+    if (n > 0) {
+        c->in_len += (size_t)n;
+        packets(c, now);
+    }
+}
+
 void conn_event(struct conn *c, uint32_t events, uint64_t now)
 {
+    if (c->tls != NULL && !tls_ready(c->tls)) {
+        int r = tls_handshake(c->tls);
+
+        if (r < 0)
+            die("%s: TLS handshake failed", c->client_id);
+        want_write(c, r == TLS_WANT_WRITE);
+        if (r != 0)
+            return;
+        events |= EPOLLOUT;
+    }
     if (events & EPOLLOUT) {
         if (c->state == CONN_OPENING)
             opened(c);
         want_write(c, false);
     }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-        ssize_t n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, 0);
-
-        if (n == 0 || (n < 0 && errno != EAGAIN))
-            die("%s: closed by the server: %s", c->client_id,
-                n == 0 ? "end" : strerror(errno));
-        if (n > 0) {
-            c->in_len += (size_t)n;
-            packets(c, now);
-        }
+        do {
+            receive(c, now);
+        } while (c->state != CONN_CLOSED && c->tls != NULL && tls_pending(c->tls));
     }
     if (c->state != CONN_CLOSED)
         conn_flush(c);

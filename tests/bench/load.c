@@ -1,12 +1,15 @@
 /* load: a workload against an MQTT server on loopback, one JSON line about it.
  *
  *   load -s SCENARIO -p PORT [-P PID] [-t SECONDS] [-u WARMUP] [-w WINDOW] [-l PAYLOAD]
- *        [-n CONNECTIONS] [-q QOS]
+ *        [-n CONNECTIONS] [-r RATE] [-q QOS] [-f PREFIX] [-T]
  *
- * Scenarios: fanin pairs fanout q1clean q1persist call idle connect. PID is the server,
- * whose CPU time and memory are read. Exit status 0, 1 when it could not be measured, 2
- * for wrong options. Loss and duplicates are in the line, the caller judges them. */
+ * Scenarios: fanin pairs fanout q1clean q1persist q2clean latency call idle connect. PID
+ * is the server, whose CPU time and memory are read. -T: over TLS 1.3. Two generators on
+ * one server need different prefixes of their topics. Exit status 0, 1 when it could not
+ * be measured, 2 for wrong options. Loss and duplicates are in the line, the caller
+ * judges them. */
 #include "tests/bench/load.h"
+#include "tests/bench/tls.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,10 +17,12 @@
 
 static void usage(void)
 {
-    fprintf(stderr,
-            "usage: load -s fanin|pairs|fanout|q1clean|q1persist|call|idle|connect\n"
-            "            -p PORT [-P PID] [-t SECONDS] [-u WARMUP] [-w WINDOW]\n"
-            "            [-l PAYLOAD] [-n CONNECTIONS] [-q QOS]\n");
+    fprintf(
+        stderr,
+        "usage: load -s fanin|pairs|fanout|q1clean|q1persist|q2clean|latency|\n"
+        "               call|idle|connect -p PORT [-P PID] [-t SECONDS]\n"
+        "            [-u WARMUP] [-w WINDOW] [-l PAYLOAD] [-n CONNECTIONS] [-r RATE]\n"
+        "            [-q QOS] [-f PREFIX] [-T]\n");
     exit(2);
 }
 
@@ -25,7 +30,7 @@ static void parse(int argc, char **argv, struct options *o)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "s:p:P:t:u:w:l:n:q:")) != -1) {
+    while ((option = getopt(argc, argv, "s:p:P:t:u:w:l:n:r:q:f:T")) != -1) {
         switch (option) {
         case 's':
             o->scenario = optarg;
@@ -50,6 +55,15 @@ static void parse(int argc, char **argv, struct options *o)
             break;
         case 'n':
             o->connections = (unsigned)atoi(optarg);
+            break;
+        case 'r':
+            o->rate = (unsigned)atoi(optarg);
+            break;
+        case 'f':
+            o->prefix = optarg;
+            break;
+        case 'T':
+            o->tls = true;
             break;
         case 'q':
             o->qos = (uint8_t)atoi(optarg);
@@ -98,7 +112,7 @@ static void print(const struct options *o, const struct result *r)
 int main(int argc, char **argv)
 {
     static struct options o = {
-        .seconds = 3, .warmup = 0.5, .payload = 64, .connections = 1000
+        .prefix = "b", .seconds = 3, .warmup = 0.5, .payload = 64, .connections = 1000
     };
     static struct result r;
     struct rlimit files;
@@ -108,6 +122,8 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    if (o.tls)
+        tls_init();
     if (traffic_run(&o, &r) != 0 && churn_run(&o, &r) != 0)
         usage();
     print(&o, &r);

@@ -9,13 +9,15 @@
 #include "tests/bench/proc.h"
 
 struct options {
-    const char *scenario;
+    const char *scenario, *prefix; /* of topics */
     uint16_t port;
     pid_t pid; /* the server, 0 = unknown */
     double seconds, warmup;
     unsigned window;  /* unanswered messages of one publisher, 0 = the scenario's */
     unsigned payload; /* bytes */
     unsigned connections;
+    unsigned rate; /* a second: latency: messages of one publisher; idle: logins */
+    bool tls;
     uint8_t qos; /* call only */
 };
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures the executable beside Debian's mosquitto: one workload, one machine, in turn. Prints a
-# Markdown table. What the options mean: tests/bench/run.sh --help
+# Markdown table with what is to be reached. What the options mean: tests/bench/run.sh --help
 set -eu
 
 cd "$(dirname "$0")/../.."

@@ -1,8 +1,10 @@
 """The two servers that are compared: each starts on a free loopback port in a folder of its own."""
+import inspect
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -28,6 +30,7 @@ def free_port():
 class Server:
     """A server process; `ready_ms` is the time from exec to an answered CONNECT."""
     name = "?"
+    tls = False
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="bench-")
@@ -57,7 +60,7 @@ class Server:
             if self.process.poll() is not None:
                 break
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+                with self.connect() as s:
                     s.settimeout(5)
                     s.sendall(packet)
                     if s.recv(4)[:1] == b"\x20":
@@ -68,6 +71,15 @@ class Server:
                 time.sleep(0.0005)
         with open(os.path.join(self.dir, "log"), "rb") as f:
             raise RuntimeError("%s did not start: %s" % (self.name, f.read()[-800:].decode("utf-8", "replace")))
+
+    def connect(self):
+        s = socket.create_connection(("127.0.0.1", self.port), 1)
+        if not self.tls:
+            return s
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context.wrap_socket(s)
 
     def __exit__(self, *_):
         if self.process is not None and self.process.poll() is None:
@@ -90,13 +102,20 @@ class Server:
 class Baetyl(Server):
     name = "baetyl"
 
-    def __init__(self, program, call_qos=None):
+    def __init__(self, program, call_qos=None, workers=None, tls=False):
         super().__init__()
-        self.program = os.path.abspath(program)
-        self.call_qos = call_qos
+        self.program = program
+        self.call_qos, self.workers, self.tls = call_qos, workers, tls
 
     def command(self):
-        text = "hub:\n  listen: ['tcp://127.0.0.1:%d']\nlogger: {level: warn}\n" % self.port
+        scheme = "ssl" if self.tls else "tcp"
+        text = "hub:\n  listen: ['%s://127.0.0.1:%d']\n" % (scheme, self.port)
+        if self.workers is not None:
+            text += "  workers: %d\n" % self.workers
+        if self.tls:
+            key, cert = certificate(self.dir)
+            text += "  certificate: {key: '%s', cert: '%s'}\n" % (key, cert)
+        text += "logger: {level: warn}\n"
         if self.call_qos is not None:
             text += FUNCTIONS.format(qos=self.call_qos)
             self.write("hello/index.py", HANDLER)
@@ -109,21 +128,83 @@ class Mosquitto(Server):
     """autosave: after every change, which is the nearest it has to durable before PUBACK."""
     name = "mosquitto"
 
-    def __init__(self, program, autosave=False):
+    def __init__(self, program, autosave=False, tls=False):
         super().__init__()
         self.program = program
-        self.autosave = autosave
+        self.autosave, self.tls = autosave, tls
 
     def command(self):
         text = ("listener %d 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n"
                 "persistence_location %s/\nlog_dest none\n" % (self.port, self.dir))
         if self.autosave:
             text += "autosave_interval 1\nautosave_on_changes true\n"
+        if self.tls:
+            text += "keyfile %s\ncertfile %s\n" % certificate(self.dir)
         return [self.program, "-c", self.write("mosquitto.conf", text)]
 
 
-def find_mosquitto():
-    return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+class Nanomq(Server):
+    name = "nanomq"
+
+    def __init__(self, program):
+        super().__init__()
+        self.program = program
+
+    def command(self):
+        return [self.program, "start", "--url", "nmq-tcp://127.0.0.1:%d" % self.port]
+
+
+class Kind:
+    """A server that can be started: its name in the table, its class and its program."""
+
+    def __init__(self, name, make, program):
+        self.name, self.make, self.program = name, make, os.path.abspath(program)
+
+    def can(self, options):
+        return set(options) <= set(inspect.signature(self.make).parameters)
+
+    def server(self, **options):
+        server = self.make(self.program, **options)
+        server.name = self.name
+        return server
+
+    def title(self):
+        arguments, word = (["version"], "baetyl") if self.make is Baetyl else (["-h"], "version")
+        return "%s %s" % (self.name, version([self.program] + arguments, word))
+
+
+def peers(notes):
+    """mosquitto where it is installed, then those of BENCH_BROKERS."""
+    wanted = ["mosquitto"] + os.environ.get("BENCH_BROKERS", "").split()
+    kinds = {"mosquitto": Mosquitto, "nanomq": Nanomq, "baetyl": Baetyl}
+    found = []
+    for text in wanted:
+        name, _, program = text.rpartition("=")
+        path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+        make = next((k for prefix, k in kinds.items() if os.path.basename(program).startswith(prefix)), None)
+        if path is None or make is None:
+            notes.append("%s: %s" % (program, "not installed" if make else "not a broker that is known"))
+            continue
+        name = name or os.path.basename(program)
+        taken = ["baetyl"] + [kind.name for kind in found]
+        found.append(Kind(name if name not in taken else "%s %d" % (name, len(taken)), make, path))
+    return found
+
+
+def certificate(folder):
+    """A key and a certificate of its own, made with the openssl command: (key, certificate)."""
+    key, cert = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
+    done = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", cert], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise RuntimeError("openssl: " + done.stdout.decode("utf-8", "replace")[-300:])
+    return key, cert
+
+
+def status_kb(pid, key):
+    with open("/proc/%d/status" % pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(key))
 
 
 def version(command, word):

@@ -1,8 +1,8 @@
 /* Publishers and subscribers in a closed loop, and an exact account of every message.
  *
  * A payload carries the run, the publisher, a sequence number and the time it left. A
- * publisher has at most `window` messages that not all receivers (and, at QoS 1, the
- * server's PUBACK) have answered, so that no server has a reason to drop: what is missing
+ * publisher has at most `window` messages that not all receivers (and, at QoS 1 and 2,
+ * the server) have answered, so that no server has a reason to drop: what is missing
  * at the end is lost. Numbers count inside the measured interval; loss and duplicates
  * over the whole run. */
 #include <errno.h>
@@ -36,6 +36,8 @@ static const struct shape shapes[] = {
     { "fanout", 1, 100, false, 0, false, 64, "b/out", "b/out" },
     { "q1clean", 50, 50, true, 1, false, 20, NULL, NULL },
     { "q1persist", 50, 50, true, 1, true, 20, NULL, NULL },
+    { "q2clean", 50, 50, true, 2, false, 20, NULL, NULL },
+    { "latency", 50, 50, true, 0, false, 1024, NULL, NULL },
     { "call", 1, 1, false, 0, false, 1, "t", "t/hello" },
 };
 
@@ -46,6 +48,7 @@ struct stamp { /* head of a payload */
 
 struct flow {
     uint64_t sent, done;
+    uint64_t due_ns; /* latency: when the next message leaves */
     char topic[CONN_TOPIC_LEN];
     uint16_t missing[MAX_WINDOW]; /* answers a message still waits for */
     uint64_t sent_ns[MAX_WINDOW]; /* call: when a message left */
@@ -60,6 +63,7 @@ struct traffic {
     unsigned n_conns, n_ready, answers;
     uint32_t run;
     int epoll;
+    uint64_t interval_ns; /* latency: between two messages of a publisher; else 0 */
     bool measuring, sending, call;
     size_t payload;
 };
@@ -174,14 +178,22 @@ static size_t fill(struct traffic *t, struct flow *f, unsigned publisher, uint8_
     return t->payload;
 }
 
-/* Publish as much as the window allows. */
-static void pump(struct traffic *t, unsigned publisher)
+static bool may_send(struct traffic *t, struct flow *f, uint64_t now)
+{
+    if (f->sent - f->done >= t->shape.window || now < f->due_ns)
+        return false;
+    f->due_ns += t->interval_ns;
+    return true;
+}
+
+/* Publish as much as the window, and the pace, allow. */
+static void pump(struct traffic *t, unsigned publisher, uint64_t now)
 {
     struct flow *f = flow_of(t, publisher);
     struct conn *c = &t->conns[publisher];
     uint8_t payload[4096];
 
-    while (f->sent - f->done < t->shape.window && c->out_len < OUT_LIMIT) {
+    while (c->out_len < OUT_LIMIT && may_send(t, f, now)) {
         size_t n = fill(t, f, publisher, payload);
 
         f->missing[f->sent % t->shape.window] = (uint16_t)t->answers;
@@ -197,7 +209,8 @@ static void pump(struct traffic *t, unsigned publisher)
 static void turn(struct traffic *t, int wait_ms)
 {
     struct epoll_event events[256];
-    int n = epoll_wait(t->epoll, events, 256, wait_ms);
+    /* Sleeping would add the generator's own wake-ups to the latency. */
+    int n = epoll_wait(t->epoll, events, 256, t->interval_ns != 0 ? 0 : wait_ms);
     uint64_t now = clock_ns();
 
     if (n < 0 && errno != EINTR)
@@ -205,7 +218,7 @@ static void turn(struct traffic *t, int wait_ms)
     for (int i = 0; i < n; i++)
         conn_event(events[i].data.ptr, events[i].events, now);
     for (unsigned i = 0; t->sending && i < t->shape.publishers; i++)
-        pump(t, i);
+        pump(t, i, now);
 }
 
 static void run_for(struct traffic *t, double seconds)
@@ -264,11 +277,11 @@ static void prepare(struct traffic *t, const struct options *o, unsigned index)
     if (publisher && s->topic != NULL)
         snprintf(t->flows[number].topic, CONN_TOPIC_LEN, "%s", s->topic);
     else if (publisher)
-        snprintf(t->flows[number].topic, CONN_TOPIC_LEN, "b/p/%u", number);
+        snprintf(t->flows[number].topic, CONN_TOPIC_LEN, "%.16s/p/%u", o->prefix, number);
     else if (s->filter != NULL)
         snprintf(c->filter, sizeof(c->filter), "%s", s->filter);
     else
-        snprintf(c->filter, sizeof(c->filter), "b/p/%u", number);
+        snprintf(c->filter, sizeof(c->filter), "%.16s/p/%u", o->prefix, number);
     conn_open(c, t->epoll, o->port, IN_SIZE);
 }
 
@@ -310,6 +323,18 @@ static void setup(struct traffic *t, const struct options *o)
     }
 }
 
+/* Publishers of the latency scenario take turns. */
+static void set_pace(struct traffic *t, const struct options *o)
+{
+    unsigned rate = o->rate != 0 ? o->rate : 100, n = t->shape.publishers;
+
+    if (strcmp(t->shape.name, "latency") != 0)
+        return;
+    t->interval_ns = 1000000000u / rate;
+    for (unsigned i = 0; i < n; i++)
+        t->flows[i].due_ns = clock_ns() + t->interval_ns * i / n;
+}
+
 int traffic_run(const struct options *o, struct result *r)
 {
     struct traffic t = { .result = r };
@@ -323,6 +348,7 @@ int traffic_run(const struct options *o, struct result *r)
         return 1;
     t.shape = shapes[i];
     setup(&t, o);
+    set_pace(&t, o);
     t.sending = true;
     run_for(&t, o->warmup);
     proc_read(o->pid, &r->before);
