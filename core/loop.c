@@ -43,7 +43,8 @@ _Static_assert(_Alignof(ev_timer) <= _Alignof(uint64_t) &&
                    _Alignof(ev_io) <= _Alignof(uint64_t),
                "the opaque storage is aligned");
 
-void bt_ev_forget(struct ev_loop *loop, int fd); /* third_party/libev_unit.c */
+/* third_party/libev_unit.c */
+void bt_ev_forget(struct ev_loop *loop, int fd, int closed);
 
 #define NAME_MAX_LEN 16
 #define EVENTS       (BT_READ | BT_WRITE)
@@ -283,7 +284,14 @@ void bt_io_stop(struct bt_loop *l, struct bt_io *io)
 void bt_io_leave(struct bt_loop *l, struct bt_io *io)
 {
     bt_io_stop(l, io);
-    bt_ev_forget(l->ev, bt_io_fd(io));
+    bt_ev_forget(l->ev, bt_io_fd(io), 0);
+}
+
+void bt_io_close(struct bt_loop *l, struct bt_io *io)
+{
+    bt_io_stop(l, io);
+    (void)close(bt_io_fd(io));
+    bt_ev_forget(l->ev, bt_io_fd(io), 1);
 }
 
 int bt_io_fd(const struct bt_io *io)

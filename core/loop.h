@@ -51,6 +51,8 @@ void bt_io_set(struct bt_loop *l, struct bt_io *io, unsigned events);
 void bt_io_stop(struct bt_loop *l, struct bt_io *io);
 /* Stop, and let another loop watch the descriptor from now on. */
 void bt_io_leave(struct bt_loop *l, struct bt_io *io);
+/* Stop, and close the descriptor. */
+void bt_io_close(struct bt_loop *l, struct bt_io *io);
 int bt_io_fd(const struct bt_io *io);
 
 void bt_timer_init(struct bt_timer *t, void (*fn)(struct bt_timer *t));

@@ -23,30 +23,6 @@ static struct hub *hub_of(const struct hub_conn *c)
 
 static void on_io(struct bt_io *io, unsigned events);
 
-void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o)
-{
-    struct hub_conn *c = w->stopping ? NULL : bt_calloc(1, sizeof(*c));
-
-    if (c == NULL || hub_listener_wrap(o, fd, &c->stream) != 0) {
-        bt_free(c);
-        (void)close(fd);
-        atomic_fetch_sub(&w->hub->n_conns, 1);
-        return;
-    }
-    c->link.ops = &hub_conn_link_ops;
-    c->msg.kind = HUB_W_ADOPT;
-    c->worker = w;
-    c->listener = o;
-    c->in.max = (size_t)w->hub->conf->max_packet;
-    bt_list_init(&c->dirty);
-    bt_list_push_back(&w->conns, &c->all);
-    c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
-    bt_io_init(&c->io, fd, on_io);
-    bt_io_start(w->loop, &c->io, BT_READ);
-    bt_metric_add(&hub_m_conns, 1);
-    hub_worker_need_tick(w);
-}
-
 void hub_conn_touch(struct hub_conn *c)
 {
     if (!bt_list_linked(&c->dirty) && !c->blocked && !c->closed)
@@ -223,7 +199,31 @@ void hub_conn_unpause(struct hub_conn *c)
     read_pending(c);
 }
 
-/* ---- Moving ---- */
+/* ---- Coming and moving ---- */
+
+void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o)
+{
+    struct hub_conn *c = w->stopping ? NULL : bt_calloc(1, sizeof(*c));
+
+    if (c == NULL || hub_listener_wrap(o, fd, &c->stream) != 0) {
+        bt_free(c);
+        (void)close(fd);
+        atomic_fetch_sub(&w->hub->n_conns, 1);
+        return;
+    }
+    c->link.ops = &hub_conn_link_ops;
+    c->msg.kind = HUB_W_ADOPT;
+    c->worker = w;
+    c->listener = o;
+    c->in.max = (size_t)w->hub->conf->max_packet;
+    bt_list_init(&c->dirty);
+    bt_list_push_back(&w->conns, &c->all);
+    c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
+    bt_io_init(&c->io, fd, on_io);
+    bt_metric_add(&hub_m_conns, 1);
+    hub_worker_need_tick(w);
+    watch(c);
+}
 
 void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice rest)
 {
@@ -326,8 +326,7 @@ void hub_conn_free(struct hub_conn *c)
         (void)!flush_out(c); /* if the socket takes it */
     hub_stream_goodbye(c->stream, c->close_reason);
     hub_stream_free(c->stream);
-    bt_io_stop(c->worker->loop, &c->io);
-    (void)close(bt_io_fd(&c->io));
+    bt_io_close(c->worker->loop, &c->io);
     hub_outq_deinit(&c->out);
     bt_buf_deinit(&c->in);
     bt_metric_add(&hub_m_conns, -1);

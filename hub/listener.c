@@ -1,5 +1,6 @@
-/* Listening sockets. Accepting is done by worker 0 in batches; connections go to the
- * workers in turn and move once more when their client id is known.
+/* Listening sockets. Accepting is done by worker 0 in batches; a plain
+ * connection stays on worker 0 until its client id is known and then moves to the worker of
+ * its session; one whose handshake is work goes to the workers in turn before.
  *
  * Failure modes: an address in use names itself and ends the start; out of descriptors
  * stops accepting for a moment instead of spinning; over max_connections the newcomer is
@@ -75,6 +76,8 @@ static int bind_tcp(struct hub_listener *l)
     r = -1;
     if (l->fd >= 0) {
         (void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        /* What is accepted inherits it. */
+        (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         r = bind(l->fd, list->ai_addr, list->ai_addrlen);
     }
     freeaddrinfo(list);
@@ -184,9 +187,8 @@ int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stre
 static void pass_on(struct hub_listener *l, int fd)
 {
     struct hub *hub = l->hub;
-    struct hub_worker *to = hub->workers[l->turn++ % hub->n_workers];
+    struct hub_worker *to = hub->workers[l->opts.layered ? l->turn++ % hub->n_workers : 0];
     struct hub_accepted *a;
-    int on = 1;
 
     if (atomic_fetch_add(&hub->n_conns, 1) >= hub->conf->max_connections) {
         atomic_fetch_sub(&hub->n_conns, 1);
@@ -196,8 +198,6 @@ static void pass_on(struct hub_listener *l, int fd)
         (void)close(fd);
         return;
     }
-    if (l->url.kind == HUB_LISTEN_TCP)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (to == hub->workers[0]) {
         hub_conn_accept(to, fd, &l->opts);
         return;
