@@ -1,6 +1,6 @@
-/* Listening sockets. Accepting is done by worker 0 in batches; a plain
- * connection stays on worker 0 until its client id is known and then moves to the worker of
- * its session; one whose handshake is work goes to the workers in turn before.
+/* Listening sockets. Accepting is done by worker 0 in batches. A plain connection stays
+ * there until its client id is known, then it moves to the worker of its session; one
+ * whose handshake is work goes to the workers in turn before that.
  *
  * Failure modes: an address in use names itself and ends the start; out of descriptors
  * stops accepting for a moment instead of spinning; over max_connections the newcomer is
@@ -187,7 +187,8 @@ int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stre
 static void pass_on(struct hub_listener *l, int fd)
 {
     struct hub *hub = l->hub;
-    struct hub_worker *to = hub->workers[l->opts.layered ? l->turn++ % hub->n_workers : 0];
+    uint32_t turn = l->opts.layered ? l->turn++ % hub->n_workers : 0;
+    struct hub_worker *to = hub->workers[turn];
     struct hub_accepted *a;
 
     if (atomic_fetch_add(&hub->n_conns, 1) >= hub->conf->max_connections) {
