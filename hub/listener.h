@@ -8,8 +8,8 @@
 
 /* What a connection knows of the listener it came by; lives as long as the hub. */
 struct hub_listener_opts {
-    bool local;    /* Unix socket or loopback */
-    bool layered;  /* TLS or WebSocket: handshakes are spread over the workers */
+    bool local;   /* Unix socket or loopback */
+    bool layered; /* TLS or WebSocket: handshakes are spread over the workers */
 };
 
 /* Open every address of the configuration. BT_EIO names the address that failed; those

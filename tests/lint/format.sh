@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tree is as clang-format leaves it. `format.sh --fix` makes it so. Other versions than the one
+# The tree is as clang-format leaves it. `format.sh --fix [FILE..]` makes it so. Other versions than the one
 # the tree is formatted with disagree in small things, so they are not asked.
 set -eu
 
@@ -22,8 +22,10 @@ if [ "${1:-}" = --fix ]; then
     style=$(mktemp)
     trap 'rm -f "$style"' EXIT
     sed 's/^ReflowComments: .*/ReflowComments: true/' .clang-format >"$style"
+    shift
     # shellcheck disable=SC2086
-    "$tool" -i --style="file:$style" ${2:-$files}
+    [ $# -gt 0 ] || set -- $files
+    "$tool" -i --style="file:$style" "$@"
     exit
 fi
 # shellcheck disable=SC2086
