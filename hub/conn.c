@@ -29,8 +29,18 @@ void hub_conn_touch(struct hub_conn *c)
         bt_list_push_back(&c->worker->dirty, &c->dirty);
 }
 
+bool hub_conn_fits(const struct hub_conn *c, size_t n)
+{
+    return c->v5 == NULL || c->v5->max_packet == 0 || n <= c->v5->max_packet;
+}
+
 void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
 {
+    if (bt_unlikely(!hub_conn_fits(c, b->len))) {
+        b->len = 0;
+        hub_conn_close(c, BT_MQTT_TOO_LARGE, true);
+        return;
+    }
     if (!c->closed && hub_outq_bytes(&c->out, b->data, b->len) != 0)
         hub_conn_close(c, BT_MQTT_UNSPECIFIED, true);
     hub_conn_touch(c);
@@ -294,16 +304,36 @@ void hub_conn_flush(struct hub_conn *c)
     }
 }
 
+/* DISCONNECT (MQTT 5.0 §3.14): the reason in words too, unless that makes it larger than
+ * the client takes. */
+static void say_why(struct hub_conn *c, uint8_t reason)
+{
+    const char *text = bt_mqtt_reason_text(reason);
+    const struct bt_mqtt_props words = {
+        .present = 1u << BT_MQTT_P_REASON_STRING,
+        .reason_string = { (const uint8_t *)text, strlen(text) },
+    };
+    struct bt_buf b bt_cleanup(bt_buf_deinit) = { 0 };
+
+    if (bt_mqtt_encode_simple(&b, c->version, BT_MQTT_DISCONNECT, reason, &words) != 0)
+        return;
+    if (!hub_conn_fits(c, b.len)) {
+        b.len = 0;
+        if (bt_mqtt_encode_simple(&b, c->version, BT_MQTT_DISCONNECT, reason, NULL) != 0)
+            return;
+    }
+    if (hub_conn_fits(c, b.len))
+        hub_conn_send(c, &b);
+}
+
 void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
 {
-    struct bt_buf b = { 0 };
-
     if (c->closed)
         return;
-    if (c->version == BT_MQTT_50 && reason >= 0x80 &&
-        bt_mqtt_encode_simple(&b, c->version, BT_MQTT_DISCONNECT, reason, NULL) == 0)
-        hub_conn_send(c, &b);
-    bt_buf_deinit(&b);
+    if (c->version == BT_MQTT_50 && reason >= 0x80)
+        say_why(c, reason);
+    if (c->closed) /* no memory for it */
+        return;
     if (reason >= 0x80)
         bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub",
                "client=%s reason=\"%s\"",
@@ -329,6 +359,7 @@ void hub_conn_free(struct hub_conn *c)
     bt_io_close(c->worker->loop, &c->io);
     hub_outq_deinit(&c->out);
     bt_buf_deinit(&c->in);
+    hub_v5_free(c->v5);
     bt_metric_add(&hub_m_conns, -1);
     atomic_fetch_sub(&hub_of(c)->n_conns, 1);
     bt_free(c);

@@ -12,6 +12,7 @@
 #include "hub/outq.h"
 #include "hub/session.h"
 #include "hub/stream.h"
+#include "hub/v5.h"
 
 struct hub_worker;
 struct hub_listener_opts;
@@ -28,10 +29,10 @@ struct hub_conn {
         dirty; /* in the worker's dirty list while output waits for the turn's end */
     struct bt_buf in; /* an incomplete packet */
     struct hub_outq out;
-    uint64_t deadline_ms;    /* loop time by which something must arrive, 0 = none */
-    uint32_t keepalive_ms;   /* 1.5 times the client's value */
-    uint32_t max_out_packet; /* version 5 maximum packet size of the client */
-    uint8_t version;         /* 0 before CONNECT */
+    struct hub_v5 *v5;     /* what a version 5 client asked for; NULL: nothing */
+    uint64_t deadline_ms;  /* loop time by which something must arrive, 0 = none */
+    uint32_t keepalive_ms; /* 1.5 times the client's value */
+    uint8_t version;       /* 0 before CONNECT */
     uint8_t close_reason;
     bool closed, paused, blocked, full, doomed;
 };
@@ -52,7 +53,10 @@ void hub_conn_free(struct hub_conn *c);
 bool hub_conn_check_time(struct hub_conn *c, uint64_t now_ms);
 /* Output was added: flush at the end of the turn. */
 void hub_conn_touch(struct hub_conn *c);
-/* Append the bytes of b (an encoded packet) to the output and empty b. */
+/* Is a packet of n bytes one the client takes (MQTT 5.0 §3.1.2.11.4)? */
+bool hub_conn_fits(const struct hub_conn *c, size_t n);
+/* Append the bytes of b (an encoded packet) to the output and empty b. One that the
+ * client does not take closes the connection. */
 void hub_conn_send(struct hub_conn *c, struct bt_buf *b);
 /* Stop and start reading (a publisher with too much waiting for its commit). */
 void hub_conn_pause(struct hub_conn *c);

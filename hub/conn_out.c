@@ -13,6 +13,8 @@
 #define EXPIRY_LEN           5u
 #define PROP_MESSAGE_EXPIRY  0x02
 #define PROP_SUBSCRIPTION_ID 0x0b
+#define PROP_TOPIC_ALIAS     0x23
+#define ALIAS_LEN            3u
 
 static struct hub_conn *conn_of(struct hub_link *l)
 {
@@ -35,6 +37,19 @@ static bool ready(struct hub_link *l)
         return false;
     c->full = c->out.bytes >= c->worker->hub->conf->max_queued_bytes;
     return !c->full;
+}
+
+static uint8_t *put(uint8_t *at, const void *p, size_t n)
+{
+    memcpy(at, p, n);
+    return at + n;
+}
+
+static uint8_t *put_u16(uint8_t *at, size_t v)
+{
+    at[0] = (uint8_t)(v >> 8);
+    at[1] = (uint8_t)v;
+    return at + 2;
 }
 
 /* Properties the hub adds to a version 5 PUBLISH: remaining expiry, subscription
@@ -62,33 +77,46 @@ static size_t own_props(const struct hub_out *o, uint8_t *to)
     return n;
 }
 
-static uint8_t *put(uint8_t *at, const void *p, size_t n)
-{
-    memcpy(at, p, n);
-    return at + n;
-}
-
-static uint8_t *put_u16(uint8_t *at, size_t v)
-{
-    at[0] = (uint8_t)(v >> 8);
-    at[1] = (uint8_t)v;
-    return at + 2;
-}
-
 /* What stands before the payload. */
 struct head {
-    uint8_t own[EXPIRY_LEN + SUBID_MAX_LEN * HUB_MAX_TARGET_SUBIDS];
+    uint8_t own[EXPIRY_LEN + SUBID_MAX_LEN * HUB_MAX_TARGET_SUBIDS + ALIAS_LEN];
     uint8_t props_len[4], remaining[4];
     size_t n_own, n_props_len, n_remaining, total;
+    struct bt_slice topic; /* empty behind an alias that the client knows */
+    uint16_t new_alias;    /* the client learns it by this packet; 0 = none */
 };
+
+/* A client that takes aliases gets one instead of, or for, a long topic. */
+static void use_alias(struct hub_v5 *v5, struct head *h)
+{
+    bool known;
+    uint16_t alias = hub_alias_for(v5, h->topic, &known);
+
+    if (alias == 0)
+        return;
+    h->own[h->n_own] = PROP_TOPIC_ALIAS;
+    (void)put_u16(h->own + h->n_own + 1, alias);
+    h->n_own += ALIAS_LEN;
+    if (known)
+        h->topic.len = 0;
+    else
+        h->new_alias = alias;
+}
 
 static bool measure(struct hub_conn *c, const struct hub_out *o, struct head *h)
 {
     const struct hub_pub *p = o->pub;
-    size_t rest = 2 + p->topic.len + (o->qos > 0 ? 2 : 0);
+    size_t rest;
 
-    if (c->version == BT_MQTT_50) {
+    h->topic = p->topic;
+    h->new_alias = 0;
+    h->n_own = 0;
+    if (c->version == BT_MQTT_50)
         h->n_own = own_props(o, h->own);
+    if (bt_unlikely(c->v5 != NULL))
+        use_alias(c->v5, h);
+    rest = 2 + h->topic.len + (o->qos > 0 ? 2 : 0);
+    if (c->version == BT_MQTT_50) {
         h->n_props_len =
             bt_mqtt_varint(h->props_len, (uint32_t)(h->n_own + p->props.len));
         rest += h->n_props_len + h->n_own + p->props.len;
@@ -97,7 +125,7 @@ static bool measure(struct hub_conn *c, const struct hub_out *o, struct head *h)
         return false;
     h->n_remaining = bt_mqtt_varint(h->remaining, (uint32_t)(rest + p->payload.len));
     h->total = 1 + h->n_remaining + rest;
-    return c->max_out_packet == 0 || h->total + p->payload.len <= c->max_out_packet;
+    return hub_conn_fits(c, h->total + p->payload.len);
 }
 
 static int write_publish(struct hub_conn *c, const struct hub_out *o,
@@ -114,7 +142,7 @@ static int write_publish(struct hub_conn *c, const struct hub_out *o,
     *at++ = (uint8_t)(BT_MQTT_PUBLISH << 4 | (o->dup ? 8 : 0) | o->qos << 1 |
                       (o->retain ? 1 : 0));
     at = put(at, h->remaining, h->n_remaining);
-    at = put(put_u16(at, p->topic.len), p->topic.ptr, p->topic.len);
+    at = put(put_u16(at, h->topic.len), h->topic.ptr, h->topic.len);
     if (o->qos > 0)
         at = put_u16(at, o->pid);
     if (c->version == BT_MQTT_50) {
@@ -138,7 +166,7 @@ static int write_publish(struct hub_conn *c, const struct hub_out *o,
 static void publish(struct hub_link *l, const struct hub_out *o)
 {
     struct hub_conn *c = conn_of(l);
-    struct head h = { .n_own = 0 };
+    struct head h;
 
     if (c->closed)
         return;
@@ -158,6 +186,8 @@ static void publish(struct hub_link *l, const struct hub_out *o)
         doom(c);
         return;
     }
+    if (bt_unlikely(h.new_alias != 0))
+        hub_alias_sent(c->v5, h.new_alias, o->pub->topic);
     c->worker->counts.sent++;
     hub_conn_touch(c);
 }
@@ -188,7 +218,8 @@ static void answer(struct hub_link *l, struct bt_slice bytes)
 {
     struct hub_conn *c = conn_of(l);
 
-    if (!c->closed && hub_outq_bytes(&c->out, bytes.ptr, bytes.len) != 0)
+    if (!c->closed && (!hub_conn_fits(c, bytes.len) ||
+                       hub_outq_bytes(&c->out, bytes.ptr, bytes.len) != 0))
         doom(c);
     hub_conn_touch(c);
 }

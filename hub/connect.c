@@ -22,17 +22,47 @@ struct login {
     char assigned[ASSIGNED_ID_LEN + 1];
 };
 
+static bool has(const struct bt_mqtt_props *p, enum bt_mqtt_prop prop)
+{
+    return (p->present & 1u << prop) != 0;
+}
+
 static int refuse(struct hub_conn *c, uint8_t version, uint8_t reason)
 {
-    struct bt_buf b = { 0 };
+    const char *text = bt_mqtt_reason_text(reason);
+    struct bt_mqtt_props words = {
+        .present = 1u << BT_MQTT_P_REASON_STRING,
+        .reason_string = { (const uint8_t *)text, strlen(text) },
+    };
+    struct bt_buf b bt_cleanup(bt_buf_deinit) = { 0 };
     uint8_t code = version == BT_MQTT_50 ? reason : bt_mqtt_connack_v3(reason);
+    int r;
 
-    bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused", "reason=\"%s\"",
-           bt_mqtt_reason_text(reason));
-    if (bt_mqtt_encode_connack(&b, version, false, code, NULL) == 0)
+    bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused", "reason=\"%s\"", text);
+    r = bt_mqtt_encode_connack(&b, version, false, code, &words);
+    if (r == 0 && !hub_conn_fits(c, b.len)) {
+        b.len = 0;
+        r = bt_mqtt_encode_connack(&b, version, false, code, NULL);
+    }
+    if (r == 0 && hub_conn_fits(c, b.len))
         hub_conn_send(c, &b);
-    bt_buf_deinit(&b);
     hub_conn_close(c, BT_MQTT_SUCCESS, false);
+    return 0;
+}
+
+/* Remember what a version 5 client asked for, when it is more than the defaults. */
+static uint8_t take_wishes(struct hub_conn *c, const struct bt_mqtt_props *p)
+{
+    bool no_problem = has(p, BT_MQTT_P_REQUEST_PROBLEM) && p->request_problem == 0;
+
+    if (p->max_packet == 0 && p->topic_alias_max == 0 && !no_problem)
+        return 0;
+    c->v5 = bt_calloc(1, sizeof(*c->v5));
+    if (c->v5 == NULL)
+        return BT_MQTT_UNAVAILABLE;
+    c->v5->max_packet = p->max_packet;
+    c->v5->max_out = (uint16_t)BT_MIN(p->topic_alias_max, HUB_ALIAS_OUT);
+    c->v5->no_problem = no_problem;
     return 0;
 }
 
@@ -79,7 +109,7 @@ static uint8_t admit(struct hub_conn *c, struct login *in)
 
     if (in->id.len > HUB_MAX_CLIENT_ID)
         return BT_MQTT_BAD_CLIENT_ID;
-    if ((in->packet.props.present & (1u << BT_MQTT_P_AUTH_METHOD)) != 0)
+    if (has(&in->packet.props, BT_MQTT_P_AUTH_METHOD))
         return BT_MQTT_BAD_AUTH_METHOD;
     in->principal = hub_auth_login(hub->auth, m->has_username, m->username,
                                    m->has_password, m->password);
@@ -88,18 +118,30 @@ static uint8_t admit(struct hub_conn *c, struct login *in)
     return check_will(hub, in);
 }
 
+/* Seconds; UINT32_MAX is for ever. */
 static uint32_t session_expiry(const struct hub *hub, const struct login *in)
 {
     const struct bt_mqtt_props *p = &in->packet.props;
+    uint32_t asked = UINT32_MAX;
 
     if (in->packet.connect.version == BT_MQTT_50)
-        return (p->present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0 ? p->session_expiry
-                                                                    : 0;
-    if (in->packet.connect.clean)
-        return 0;
-    return hub->conf->session_expiry == 0
-               ? UINT32_MAX
-               : (uint32_t)BT_MIN(hub->conf->session_expiry / 1000, UINT32_MAX - 1);
+        asked = p->session_expiry;
+    else if (in->packet.connect.clean)
+        asked = 0;
+    else if (hub->conf->session_expiry != 0)
+        asked = (uint32_t)BT_MIN(hub->conf->session_expiry / 1000, UINT32_MAX - 1);
+    return hub_expiry_granted(hub->conf, asked);
+}
+
+/* Seconds; 0 is off. Only version 5 can be told of another value than it asked for. */
+static uint16_t keepalive(const struct hub *hub, const struct bt_mqtt_connect *m)
+{
+    uint16_t most = (uint16_t)(hub->conf->max_keepalive / 1000);
+
+    if (m->version != BT_MQTT_50 || most == 0 ||
+        (m->keepalive != 0 && m->keepalive <= most))
+        return m->keepalive;
+    return most;
 }
 
 /* The session for this login: the old one with its other connection closed, or a new one.
@@ -147,28 +189,52 @@ static int take_will(struct hub_session *s, const struct bt_mqtt_will *will)
     return s->will == NULL ? BT_ENOMEM : 0;
 }
 
-static int send_connack(struct hub_conn *c, const struct login *in, bool present)
+/* What version 5 is told when it is not the standard's default. */
+static void fill_connack(const struct hub_conn *c, const struct login *in,
+                         struct bt_mqtt_props *p)
 {
     const struct hub_conf *conf = c->worker->hub->conf;
-    struct bt_mqtt_props p = {
+    const struct bt_mqtt_connect *m = &in->packet.connect;
+
+    *p = (struct bt_mqtt_props){
         .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_QOS |
                    1u << BT_MQTT_P_MAX_PACKET,
         .receive_max = HUB_MAX_UNACKED,
         .max_qos = 1,
         .max_packet = (uint32_t)conf->max_packet,
+        .topic_alias_max = (uint16_t)conf->max_aliases,
+        .session_expiry = c->link.session->expiry_s,
+        .server_keepalive = keepalive(c->worker->hub, m),
+        .assigned_client_id = in->id,
     };
-    struct bt_buf b = { 0 };
+    if (conf->max_aliases != 0)
+        p->present |= 1u << BT_MQTT_P_TOPIC_ALIAS_MAX;
+    if (p->session_expiry != in->packet.props.session_expiry)
+        p->present |= 1u << BT_MQTT_P_SESSION_EXPIRY;
+    if (p->server_keepalive != m->keepalive)
+        p->present |= 1u << BT_MQTT_P_SERVER_KEEPALIVE;
+    if (in->assigned[0] != '\0')
+        p->present |= 1u << BT_MQTT_P_ASSIGNED_CLIENT_ID;
+}
+
+static int send_connack(struct hub_conn *c, const struct login *in, bool present)
+{
+    struct bt_mqtt_props p;
+    struct bt_buf b bt_cleanup(bt_buf_deinit) = { 0 };
     int r;
 
-    if (in->assigned[0] != '\0') {
-        p.present |= 1u << BT_MQTT_P_ASSIGNED_CLIENT_ID;
-        p.assigned_client_id = in->id;
-    }
+    fill_connack(c, in, &p);
     r = bt_mqtt_encode_connack(&b, c->version, present, 0, &p);
     if (r == 0)
         hub_conn_send(c, &b);
-    bt_buf_deinit(&b);
     return r;
+}
+
+static void start_keepalive(struct hub_conn *c, uint16_t seconds)
+{
+    c->keepalive_ms = seconds * 1500u;
+    c->deadline_ms =
+        c->keepalive_ms == 0 ? 0 : bt_loop_ms(c->worker->loop) + c->keepalive_ms;
 }
 
 static int open_session(struct hub_conn *c, const struct login *in)
@@ -181,22 +247,21 @@ static int open_session(struct hub_conn *c, const struct login *in)
 
     if (s == NULL)
         return refuse(c, m->version, BT_MQTT_UNAVAILABLE);
-    if ((p->present & (1u << BT_MQTT_P_RECEIVE_MAX)) != 0)
+    if (has(p, BT_MQTT_P_RECEIVE_MAX))
         window = BT_MIN(window, p->receive_max);
-    if ((p->present & (1u << BT_MQTT_P_MAX_PACKET)) != 0)
-        c->max_out_packet = p->max_packet;
     c->version = m->version;
-    c->keepalive_ms = m->keepalive * 1500u;
-    c->deadline_ms =
-        c->keepalive_ms == 0 ? 0 : bt_loop_ms(c->worker->loop) + c->keepalive_ms;
+    start_keepalive(c, keepalive(c->worker->hub, m));
     s->principal = in->principal;
     s->expiry_s = session_expiry(c->worker->hub, in);
-    s->persistent = s->expiry_s > 0;
+    /* What already waits on disk stays there in its order until the session ends. */
+    s->persistent = s->expiry_s > 0 || s->stored;
     hub_session_attach(s, &c->link, window);
-    if (s->persistent || s->stored)
+    if (s->persistent)
         hub_session_store(s, 0);
     if (take_will(s, &m->will) != 0 || send_connack(c, in, present) != 0)
         return BT_MQTT_UNSPECIFIED;
+    if (c->closed)
+        return 0; /* the client cannot even take the CONNACK */
     bt_log(BT_LOG_DEBUG, "HUB-CONNECT", "client connected",
            "client=%s version=%u persistent=%d present=%d", s->id, m->version,
            s->persistent, present);
@@ -226,7 +291,9 @@ int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice 
         hub_conn_move(c, home, (struct bt_slice){ p, (size_t)(rest.ptr - p) + rest.len });
         return HUB_CONN_MOVED;
     }
-    reason = admit(c, &in);
+    reason = take_wishes(c, &in.packet.props);
+    if (reason == 0)
+        reason = admit(c, &in);
     if (reason != 0)
         return refuse(c, in.packet.connect.version, reason);
     return open_session(c, &in);

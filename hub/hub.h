@@ -38,6 +38,9 @@ struct hub_conf {
     uint64_t max_packet;            /* message.length.max */
     uint32_t max_levels;            /* topic levels */
     uint32_t max_topic;             /* topic bytes */
+    uint32_t max_aliases;           /* topic aliases of one client */
+    int64_t max_session_expiry;     /* ms, 0 = no limit */
+    int64_t max_keepalive;          /* ms, 0 = no limit */
     uint32_t max_connections;
     uint32_t max_inflight; /* message.egress.qos1.buffer.size: unacknowledged deliveries
                               per session */

@@ -19,6 +19,20 @@ static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publ
     return 0;
 }
 
+/* Properties that mean something to the hub. 0 or the reason to close. */
+static int check_props(struct hub_conn *c, struct bt_mqtt_publish *m,
+                       const struct bt_mqtt_props *props)
+{
+    const struct hub_conf *conf = c->worker->hub->conf;
+
+    if (bt_unlikely(props->n_subids > 0))
+        return BT_MQTT_PROTOCOL_ERROR; /* §3.3.4: only the hub sends them */
+    if ((props->present & (1u << BT_MQTT_P_TOPIC_ALIAS)) == 0)
+        return 0;
+    return hub_alias_resolve(&c->v5, (uint16_t)conf->max_aliases, props->topic_alias,
+                             &m->topic);
+}
+
 static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
 {
     struct hub_session *s = c->link.session;
@@ -33,8 +47,11 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
         return r;
     if (m.qos > 1)
         return BT_MQTT_NO_QOS;
-    if (m.topic.len == 0)
-        return BT_MQTT_BAD_ALIAS; /* the hub grants no aliases */
+    if (c->version == BT_MQTT_50) {
+        r = check_props(c, &m, &props);
+        if (r != 0)
+            return r;
+    }
     if (m.qos == 1 && s->n_unacked >= HUB_MAX_UNACKED && c->version == BT_MQTT_50)
         return BT_MQTT_RECEIVE_MAX;
     refused = check_publish(c, &m);
@@ -97,8 +114,7 @@ static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
     if ((m.props.present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0) {
         if (s->expiry_s == 0 && m.props.session_expiry != 0)
             return BT_MQTT_PROTOCOL_ERROR; /* §3.14.2.2.2 */
-        s->expiry_s = m.props.session_expiry;
-        s->persistent = s->expiry_s > 0;
+        s->expiry_s = hub_expiry_granted(c->worker->hub->conf, m.props.session_expiry);
     }
     hub_conn_close(c, BT_MQTT_SUCCESS, m.reason == BT_MQTT_DISCONNECT_WITH_WILL);
     return 0;

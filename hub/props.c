@@ -58,6 +58,8 @@ int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
     if (p->raw.len == 0 || (p->present & ~(uint32_t)TRAVELLING) == 0)
         return 0;
     *out = (struct bt_slice){ NULL, 0 };
+    if ((p->present & TRAVELLING) == 0)
+        return 0;
     n = count_users(p->raw);
     if (n > UINT16_MAX)
         return BT_ELIMIT;

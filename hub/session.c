@@ -26,6 +26,13 @@ uint32_t hub_id_hash(struct bt_slice id)
     return h ^ (h >> 15);
 }
 
+uint32_t hub_expiry_granted(const struct hub_conf *conf, uint32_t asked)
+{
+    int64_t most = conf->max_session_expiry / 1000;
+
+    return most != 0 && asked > most ? (uint32_t)most : asked;
+}
+
 struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
                                     uint64_t sid)
 {
@@ -413,7 +420,7 @@ void hub_session_detach(struct hub_session *s, bool will)
     if (will)
         publish_will(s);
     hub_msg_unref(bt_steal(s->will));
-    if (!s->persistent) {
+    if (!s->persistent || s->expiry_s == 0) {
         hub_session_end(s);
         return;
     }

@@ -15,6 +15,7 @@
 struct hub_worker;
 struct hub_session;
 struct hub_link;
+struct hub_conf;
 
 #define HUB_MAX_CLIENT_ID 1024u
 #define HUB_MAX_FILTERS   4096u /* per session */
@@ -94,10 +95,14 @@ struct hub_session {
     uint32_t n_unacked, n_filters;
     uint16_t n_inflight, window, next_pid;
     uint16_t id_len;
-    bool persistent, on_disk, reading, read_stale, stored;
+    bool persistent; /* entries go to the store; it may end with its connection all the
+                        same, by expiry_s 0 */
+    bool on_disk, reading, read_stale, stored;
     char id[];
 };
 
+/* The session expiry (s) that a client gets when it asks for this one. */
+uint32_t hub_expiry_granted(const struct hub_conf *conf, uint32_t asked);
 uint32_t hub_id_hash(struct bt_slice id);
 struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
                                     uint64_t sid) BT_MUST_CHECK;

@@ -88,14 +88,37 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
     return r.opts.qos;
 }
 
+/* The first code that is a failure, in words. */
+static void first_failure(const struct bt_buf *codes, struct bt_mqtt_props *words)
+{
+    for (size_t i = 0; i < codes->len; i++) {
+        const char *text = bt_mqtt_reason_text(codes->data[i]);
+
+        if (codes->data[i] < 0x80)
+            continue;
+        words->present = 1u << BT_MQTT_P_REASON_STRING;
+        words->reason_string = (struct bt_slice){ (const uint8_t *)text, strlen(text) };
+        return;
+    }
+}
+
 static int finish(struct hub_conn *c, struct hub_answer *a,
                   const struct bt_mqtt_packet *m, const struct bt_buf *codes)
 {
     enum bt_mqtt_type type =
         m->type == BT_MQTT_SUBSCRIBE ? BT_MQTT_SUBACK : BT_MQTT_UNSUBACK;
-    int r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data,
-                                  codes->len, NULL);
+    struct bt_mqtt_props words = { 0 };
+    int r;
 
+    if (c->v5 == NULL || !c->v5->no_problem)
+        first_failure(codes, &words);
+    r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data,
+                              codes->len, &words);
+    if (r == 0 && words.present != 0 && !hub_conn_fits(c, a->bytes.len)) {
+        a->bytes.len = 0;
+        r = bt_mqtt_encode_suback(&a->bytes, c->version, type, m->pid, codes->data,
+                                  codes->len, NULL);
+    }
     if (r != 0)
         atomic_store(&a->ticket.failed, true);
     hub_ticket_done(&a->ticket, r == 0);
