@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/db_io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -38,7 +39,7 @@ static int db_failed(struct bt_db *db, int rc, const char *what)
         db->damaged = true;
     if (!db->failing)
         bt_log(BT_LOG_ERROR, "CORE-DB", "database failed",
-               "call=%s code=%d errno=%d text=\"%s\"", what,
+               "call=\"%s\" code=%d errno=%d text=\"%s\"", what,
                sqlite3_extended_errcode(db->handle), sqlite3_system_errno(db->handle),
                sqlite3_errmsg(db->handle));
     db->failing = true;
@@ -94,7 +95,7 @@ int bt_db_open(const char *path, struct bt_db **out)
     if (sqlite3_initialize() != SQLITE_OK || (db = bt_calloc(1, sizeof(*db))) == NULL)
         return BT_ENOMEM;
     rc = sqlite3_open_v2(path != NULL ? path : ":memory:", &db->handle,
-                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, bt_db_io_vfs());
     if (rc == SQLITE_OK)
         rc = set_up(db);
     if (rc == SQLITE_OK) {

@@ -64,4 +64,13 @@ void bt_db_rollback(struct bt_db *db);
 /* Carries the log over into the file, so that its space can be used again. */
 void bt_db_checkpoint(struct bt_db *db);
 
+/* What all databases of this process did to the device. Any thread. */
+struct bt_db_io {
+    uint64_t file_bytes, log_bytes; /* written to database files and to their logs */
+    uint64_t syncs, sync_us;        /* fdatasync and how long they took */
+};
+void bt_db_io_get(struct bt_db_io *out);
+/* Tests: the next n synchronisations fail (I/O error), the next n writes (no space). */
+void bt_db_io_fail(unsigned n_syncs, unsigned n_writes);
+
 #endif

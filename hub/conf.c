@@ -20,7 +20,7 @@
             __VA_ARGS__)
 
 static const char *const actions[] = { "pub", "sub", NULL };
-static const char *const durabilities[] = { "full", "memory", NULL };
+static const char *const overflows[] = { "drop-oldest", "refuse-newest", NULL };
 
 bool hub_conf_topic_ok(const char *topic, bool wild)
 {
@@ -125,9 +125,29 @@ static const struct bt_conf_row hub_rows[] = {
     HUB_ROW(
         "session.expiry", MS, session_expiry, "0",
         "How long a persistent session is kept after its client left; 0 is for ever."),
-    HUB_ROW("durability", ENUM, durability, "full",
-            "full: acknowledged means on disk; memory: nothing outlives the process.",
-            .choices = durabilities),
+    HUB_ROW("durability", STRING, durability_text, "full",
+            "full: acknowledged means on disk; batched(TIME): a loss of power or a crash "
+            "costs at most what was acknowledged in the last TIME (1ms to 1m); memory: "
+            "nothing outlives the process."),
+    HUB_ROW("limits.memory", BYTES, max_memory, "0",
+            "Messages, queues and output of the whole hub in memory; 0 is no limit.",
+            .max = INT64_MAX),
+    HUB_ROW("limits.disk", BYTES, max_disk, "0",
+            "The store's files; 0 is no limit, else at least 8m. At the limit nothing "
+            "new is stored until receivers have made room.",
+            .max = INT64_MAX),
+    HUB_ROW("limits.session.messages", U32, max_session_messages, "0",
+            "Messages that wait for one persistent session, in memory and on disk; 0 is "
+            "no limit.",
+            .max = UINT32_MAX),
+    HUB_ROW("limits.session.bytes", BYTES, max_session_bytes, "0",
+            "Bytes that wait for one persistent session; 0 is no limit.",
+            .max = INT64_MAX),
+    HUB_ROW("limits.session.qos1", ENUM, overflow_qos1, "drop-oldest",
+            "What gives way when a QoS 1 message does not fit these limits.",
+            .choices = overflows),
+    HUB_ROW("limits.session.qos2", ENUM, overflow_qos2, "refuse-newest",
+            "The same for a QoS 2 message.", .choices = overflows),
     HUB_ROW("limits.connections", U32, max_connections, "10000", "Open connections.",
             .min = 1, .max = 1000000),
     HUB_ROW("limits.topic.levels", U32, max_levels, "128", "Levels of a topic or filter.",
@@ -151,6 +171,10 @@ static const struct bt_conf_row hub_rows[] = {
             .min = 64, .max = BT_MQTT_MAX_REMAINING),
     HUB_ROW("message.egress.qos1.buffer.size", U32, max_inflight, "100",
             "Unacknowledged deliveries of one session.", .min = 1, .max = 65535),
+    HUB_ROW("message.ingress.qos1.cleanup.retention", MS, retention, "48h",
+            "Messages that wait longer than this for a session are removed; 0 is never."),
+    HUB_ROW("message.ingress.qos1.cleanup.interval", MS, cleanup_interval, "1m",
+            "Time between two searches for such messages.", .min = 1, .max = 86400000),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
             "Folder of the database."),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
@@ -163,8 +187,6 @@ static const struct bt_conf_row hub_rows[] = {
     NOT_USED("message.ingress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
     NOT_USED("message.ingress.qos1.buffer.size", BYTES, ignored_u64, "100", .min = 1),
     NOT_USED("message.ingress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1),
-    NOT_USED("message.ingress.qos1.cleanup.retention", MS, ignored_ms, "48h"),
-    NOT_USED("message.ingress.qos1.cleanup.interval", MS, ignored_ms, "1m"),
     NOT_USED("message.egress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
     NOT_USED("message.egress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1,
              .max = 10000),
@@ -235,11 +257,12 @@ static void check_usernames(struct bt_conf_ctx *ctx, const struct hub_conf *conf
 
 static void check_hub(struct bt_conf_ctx *ctx, void *obj)
 {
-    const struct hub_conf *conf = obj;
+    struct hub_conf *conf = obj;
 
     check_listen(ctx, conf);
     check_usernames(ctx, conf);
     hub_conf_check_rules(ctx, conf);
+    hub_conf_check_store(ctx, conf);
 }
 
 const struct bt_conf_table hub_conf_table = {

@@ -10,5 +10,7 @@
 bool hub_conf_topic_ok(const char *topic, bool wild);
 /* Rules: pairs given twice, and cycles. Every rule by itself is valid. Reports to ctx. */
 void hub_conf_check_rules(struct bt_conf_ctx *ctx, const struct hub_conf *conf);
+/* Durability and budgets (hub/conf_store.c): fills what durability_text says. */
+void hub_conf_check_store(struct bt_conf_ctx *ctx, struct hub_conf *conf);
 
 #endif

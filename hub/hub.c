@@ -135,6 +135,9 @@ static int build(struct hub *hub)
     const struct hub_store_opts store = {
         .dir = conf->storage_dir,
         .memory = conf->durability == HUB_DURABILITY_MEMORY,
+        .interval_ms = (uint32_t)conf->commit_interval,
+        .retention_ms = conf->retention,
+        .clean_ms = (uint32_t)conf->cleanup_interval,
         .super = hub->super,
     };
     int r;

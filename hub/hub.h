@@ -11,7 +11,13 @@
 #define HUB_MAX_WORKERS   16u
 #define HUB_MAX_LISTENERS 32u
 
-enum hub_durability { HUB_DURABILITY_FULL, HUB_DURABILITY_MEMORY };
+enum hub_durability {
+    HUB_DURABILITY_FULL,
+    HUB_DURABILITY_BATCHED,
+    HUB_DURABILITY_MEMORY
+};
+/* What gives way when a session's queue is full. */
+enum hub_overflow { HUB_OVERFLOW_OLDEST, HUB_OVERFLOW_NEWEST };
 
 struct hub_permission {
     uint32_t action; /* 0 pub, 1 sub */
@@ -51,10 +57,18 @@ struct hub_conf {
     int64_t session_expiry; /* ms a persistent 3.1.1 session is kept after disconnect; 0 =
                                for ever */
     char *storage_dir;
-    uint32_t durability;      /* enum hub_durability */
-    int64_t shutdown_timeout; /* ms */
-    char *ports_file;         /* not a YAML key: set by --ports-file */
-    uint64_t ignored_u64;     /* accepted, without effect */
+    char *durability_text;   /* as written; what it says is in the next two */
+    uint32_t durability;     /* enum hub_durability */
+    int64_t commit_interval; /* ms between the commits of HUB_DURABILITY_BATCHED */
+    uint64_t max_memory;     /* bytes of messages, queues and output; 0 = no limit */
+    uint64_t max_disk;       /* bytes of the store's files; 0 = no limit */
+    uint32_t max_session_messages;         /* waiting for one session; 0 = no limit */
+    uint64_t max_session_bytes;            /* the same, of payload and topics */
+    uint32_t overflow_qos1, overflow_qos2; /* enum hub_overflow */
+    int64_t retention, cleanup_interval;   /* ms; retention 0 = for ever */
+    int64_t shutdown_timeout;              /* ms */
+    char *ports_file;                      /* not a YAML key: set by --ports-file */
+    uint64_t ignored_u64;                  /* accepted, without effect */
     char *ignored_str;
     bool ignored_bool;
     int64_t ignored_ms;

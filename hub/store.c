@@ -11,6 +11,11 @@
  * publishers may have unacknowledged. Damage does not get better by waiting: it leaves a
  * note for the next start and asks the process to stop.
  *
+ * With an interval (durability: batched) operations are accepted as they come, their
+ * tickets complete at once, and the groups wait for a timer. What is accepted is bounded;
+ * beyond that, and while the store fails, tickets wait for the commit as they do without
+ * an interval. A read is answered from what is committed, or else commits what waits.
+ *
  *   IDLE --batch--> GROUP --commit--> IDLE     GROUP --failure--> PAUSE --timer--> GROUP
  */
 #include "hub/store.h"
@@ -27,12 +32,14 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/metric.h"
+#include "hub/store_metric.h"
 #include "hub/store_tx.h"
 
 #define STORE_RETRY_MIN_MS 100u
 #define STORE_RETRY_MAX_MS 5000u
-#define STORE_REAP_BELOW   1024u /* groups up to this also reap a chunk */
+#define STORE_REAP_BELOW   1024u  /* groups up to this also reap a chunk */
+#define STORE_ACCEPT_OPS   65536u /* accepted before their commit, at most */
+#define STORE_ACCEPT_BYTES ((size_t)32 * 1024 * 1024) /* and their payload */
 
 enum store_msg { STORE_OPS, STORE_WAKE, STORE_STOP };
 
@@ -50,32 +57,15 @@ struct hub_store {
     bool damage_told;
     struct bt_timer retry;
     uint32_t retry_ms; /* 0 = the last group was committed */
+    struct bt_timer clean;
+    struct bt_timer interval;
+    uint32_t clean_ms;
+    uint32_t interval_ms; /* 0 = a group is committed as soon as the last one is */
+    bool due;             /* commit now, interval or not */
+    bool read_waits;      /* something is to be read, since the last turn */
+    uint32_t n_waiting;
+    size_t accepted_bytes;
     struct hub_store_tx tx;
-};
-
-static struct bt_metric m_commits =
-    BT_METRIC("baetyl_store_commits_total", BT_COUNTER,
-              "Transactions made durable, one disk synchronisation each.");
-static struct bt_metric m_ops = BT_METRIC("baetyl_store_operations_total", BT_COUNTER,
-                                          "Operations the store has completed.");
-static struct bt_metric m_written = BT_METRIC("baetyl_store_rows_written_total",
-                                              BT_COUNTER, "Rows inserted or replaced.");
-static struct bt_metric m_skipped =
-    BT_METRIC("baetyl_store_writes_skipped_total", BT_COUNTER,
-              "Queue entries acknowledged before they had to be written.");
-static struct bt_metric m_commit_us =
-    BT_METRIC("baetyl_store_commit_microseconds_total", BT_COUNTER,
-              "Time spent in transactions, commits included.");
-static struct bt_metric m_failures = BT_METRIC("baetyl_store_failures_total", BT_COUNTER,
-                                               "Transactions that were rolled back.");
-static struct bt_metric m_waiting =
-    BT_METRIC("baetyl_store_waiting", BT_GAUGE, "Operations that wait for the store.");
-static struct bt_metric m_degraded =
-    BT_METRIC("baetyl_store_degraded", BT_GAUGE,
-              "1 while the store cannot write and publishers wait.");
-static struct bt_metric *const metrics[] = {
-    &m_commits,   &m_ops,      &m_written, &m_skipped,
-    &m_commit_us, &m_failures, &m_waiting, &m_degraded,
 };
 
 /* Answers, completes and frees one operation whose fate is settled. */
@@ -99,6 +89,13 @@ static void finish_op(struct hub_op *op, bool ok)
     hub_op_free(op);
 }
 
+static void left_queue(struct hub_store *s, uint32_t n, bool ok)
+{
+    s->n_waiting -= n;
+    bt_metric_add(&hub_m_store_waiting, -(int64_t)n);
+    bt_metric_add(&hub_m_store_ops, ok ? (int64_t)n : 0);
+}
+
 /* Settles the first n waiting operations. */
 static void finish_ops(struct hub_store *s, uint32_t n, bool ok)
 {
@@ -110,17 +107,17 @@ static void finish_ops(struct hub_store *s, uint32_t n, bool ok)
         s->head = op->next;
         finish_op(op, ok);
     }
-    if (s->head == NULL)
+    if (s->head == NULL) {
         s->tail = &s->head;
-    bt_metric_add(&m_waiting, -(int64_t)n);
-    bt_metric_add(&m_ops, ok ? (int64_t)n : 0);
+        s->accepted_bytes = 0;
+    }
+    left_queue(s, n, ok);
 }
 
-/* While the store cannot write: what can be done all the same. */
-static void relieve(struct hub_store *s)
+/* Settles operations that were done out of turn. */
+static void finish_chain(struct hub_store *s, struct hub_op *op)
 {
-    struct hub_op *op = hub_store_relieve(&s->tx, &s->head, &s->tail);
-    int64_t n = 0;
+    uint32_t n = 0;
 
     while (op != NULL) {
         struct hub_op *next = op->next;
@@ -129,8 +126,13 @@ static void relieve(struct hub_store *s)
         op = next;
         n++;
     }
-    bt_metric_add(&m_waiting, -n);
-    bt_metric_add(&m_ops, n);
+    left_queue(s, n, true);
+}
+
+/* While the store cannot write: what can be done all the same. */
+static void relieve(struct hub_store *s)
+{
+    finish_chain(s, hub_store_relieve(&s->tx, &s->head, &s->tail));
 }
 
 static void told_damage(struct hub_store *s)
@@ -157,10 +159,11 @@ static void group_failed(struct hub_store *s, uint32_t n)
     uint32_t i;
 
     hub_store_tx_rollback(&s->tx);
+    s->tx.clean.running = false; /* the next round finds what is left */
     for (i = 0; i < n; i++, op = op->next)
         hub_store_tx_restore(op);
-    bt_metric_add(&m_failures, 1);
-    bt_metric_set(&m_degraded, 1);
+    bt_metric_add(&hub_m_store_failures, 1);
+    bt_metric_set(&hub_m_store_degraded, 1);
     if (bt_db_damaged(s->tx.db))
         told_damage(s);
     bt_db_checkpoint(s->tx.db);
@@ -174,16 +177,13 @@ static void group_failed(struct hub_store *s, uint32_t n)
 
 static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
 {
-    bt_metric_add(&m_commits, durable);
-    bt_metric_add(&m_commit_us, (int64_t)(bt_clock_us() - began_us));
-    bt_metric_add(&m_written, (int64_t)s->tx.written);
-    bt_metric_add(&m_skipped, (int64_t)s->tx.skipped);
+    hub_store_metric_commit(&s->tx, bt_clock_us() - began_us, durable);
     if (s->retry_ms == 0)
         return;
     s->retry_ms = 0;
-    bt_metric_set(&m_degraded, 0);
-    bt_log(BT_LOG_INFO, "HUB-STORE-RECOVERED", "store writes again", "waiting=%lld",
-           (long long)bt_metric_get(&m_waiting));
+    bt_metric_set(&hub_m_store_degraded, 0);
+    bt_log(BT_LOG_INFO, "HUB-STORE-RECOVERED", "store writes again", "waiting=%u",
+           s->n_waiting);
 }
 
 static size_t op_bytes(const struct hub_op *op)
@@ -191,6 +191,14 @@ static size_t op_bytes(const struct hub_op *op)
     const struct hub_msg *m = op->entry != NULL ? op->entry->msg : op->retained;
 
     return m != NULL ? m->payload_len : 0;
+}
+
+/* What is done when there is time. */
+static int background(struct hub_store_tx *tx)
+{
+    int r = hub_store_reap_step(tx);
+
+    return r < 0 ? r : hub_store_clean_step(tx);
 }
 
 /* One transaction with the start of what waits. 0, or the failure. */
@@ -203,7 +211,7 @@ static int commit_group(struct hub_store *s)
     bool durable;
     int r = 0;
 
-    s->tx.written = s->tx.skipped = 0;
+    s->tx.written = s->tx.skipped = s->tx.messages = s->tx.clean.removed = 0;
     while (r == 0 && op != NULL && n < HUB_STORE_GROUP && bytes < HUB_STORE_GROUP_BYTES) {
         r = hub_store_tx_apply(&s->tx, op);
         bytes += op_bytes(op);
@@ -211,7 +219,7 @@ static int commit_group(struct hub_store *s)
         n++;
     }
     if (r == 0 && n <= STORE_REAP_BELOW)
-        r = hub_store_reap_step(&s->tx);
+        r = background(&s->tx);
     durable = s->tx.begun;
     if (r == 0)
         r = hub_store_tx_commit(&s->tx);
@@ -226,7 +234,35 @@ static int commit_group(struct hub_store *s)
 
 static bool has_work(const struct hub_store *s)
 {
-    return s->head != NULL || (s->tx.reap != NULL && !s->stopping);
+    return s->head != NULL ||
+           ((s->tx.reap != NULL || s->tx.clean.running) && !s->stopping);
+}
+
+/* Reads of what is committed need not wait for the interval; others end it. */
+static void read_early(struct hub_store *s)
+{
+    bool left = false;
+
+    finish_chain(s, hub_store_answer_reads(&s->tx, &s->head, &s->tail, &left));
+    s->due = s->due || left;
+}
+
+/* With an interval: whether a group may begin now. */
+static bool is_due(struct hub_store *s)
+{
+    if (s->interval_ms == 0 || s->stopping || s->retry_ms != 0)
+        return true;
+    if (s->due)
+        return true;
+    if (!bt_timer_active(&s->interval))
+        bt_timer_start(s->loop, &s->interval, s->interval_ms, 0);
+    return false;
+}
+
+/* Whether anything can be committed in this turn. */
+static bool can_commit(struct hub_store *s)
+{
+    return has_work(s) && !bt_timer_active(&s->retry) && is_due(s);
 }
 
 /* End of a turn. One group, then the loop looks at the mailbox again. */
@@ -238,16 +274,19 @@ static void on_turn(void *arg)
     s->arrived = false;
     if (arrived && bt_timer_active(&s->retry))
         relieve(s);
-    if (has_work(s) && !bt_timer_active(&s->retry) && commit_group(s) < 0 &&
-        s->stopping) {
+    else if (s->read_waits)
+        read_early(s);
+    s->read_waits = false;
+    if (can_commit(s) && commit_group(s) < 0 && s->stopping) {
         while (s->head != NULL)
             finish_ops(s, 1, false);
     }
+    s->due = s->due && s->head != NULL;
     if (s->stopping && s->head == NULL) {
         bt_loop_stop(s->loop);
         return;
     }
-    if (has_work(s) && !bt_timer_active(&s->retry) && !s->woken)
+    if (can_commit(s) && !s->woken)
         s->woken = bt_mbox_post(s->mbox, &s->wake) == 0;
 }
 
@@ -255,6 +294,33 @@ static void on_turn(void *arg)
 static void on_retry(struct bt_timer *t)
 {
     (void)t;
+}
+
+static void on_interval(struct bt_timer *t)
+{
+    bt_container_of(t, struct hub_store, interval)->due = true;
+}
+
+static void on_clean(struct bt_timer *t)
+{
+    struct hub_store *s = bt_container_of(t, struct hub_store, clean);
+
+    if (!bt_timer_active(&s->retry) && hub_store_clean_begin(&s->tx) < 0 &&
+        bt_db_damaged(s->tx.db))
+        told_damage(s);
+}
+
+/* With an interval: what came is as good as safe. */
+static void accept_batch(struct hub_store *s, struct hub_op *op)
+{
+    for (; op != NULL; op = op->next) {
+        s->read_waits = s->read_waits || op->kind == HUB_OP_READ;
+        s->accepted_bytes += op_bytes(op);
+        if (s->n_waiting > STORE_ACCEPT_OPS || s->accepted_bytes > STORE_ACCEPT_BYTES)
+            s->due = true;
+        else if (op->ticket != NULL)
+            hub_ticket_done(bt_steal(op->ticket), true);
+    }
 }
 
 static void on_msg(void *arg, struct bt_msg *msg)
@@ -268,7 +334,10 @@ static void on_msg(void *arg, struct bt_msg *msg)
         *s->tail = op;
         s->tail = op->batch_end;
         s->arrived = true;
-        bt_metric_add(&m_waiting, op->batch_n);
+        s->n_waiting += op->batch_n;
+        bt_metric_add(&hub_m_store_waiting, op->batch_n);
+        if (s->interval_ms != 0 && s->retry_ms == 0)
+            accept_batch(s, op);
         break;
     case STORE_WAKE:
         s->woken = false;
@@ -345,18 +414,21 @@ static void store_free(struct hub_store *s)
 int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
 {
     struct hub_store *s = bt_calloc(1, sizeof(*s));
-    size_t i;
     int r;
 
     if (s == NULL)
         return BT_ENOMEM;
-    for (i = 0; i < BT_ARRAY_LEN(metrics); i++)
-        bt_metric_register(metrics[i]);
+    hub_store_metric_register();
     s->super = opts->super;
     s->tail = &s->head;
     s->wake.kind = STORE_WAKE;
     s->stop.kind = STORE_STOP;
+    s->interval_ms = opts->interval_ms;
     bt_timer_init(&s->retry, on_retry);
+    bt_timer_init(&s->interval, on_interval);
+    bt_timer_init(&s->clean, on_clean);
+    s->clean_ms = opts->clean_ms;
+    s->tx.clean.retention_ms = opts->retention_ms;
     r = opts->memory ? 0 : make_path(s, opts->dir);
     if (r == 0)
         r = hub_store_tx_open(&s->tx, s->path);
@@ -388,7 +460,11 @@ static void *run(void *arg)
 {
     struct hub_store *s = arg;
 
+    if (s->tx.clean.retention_ms != 0)
+        bt_timer_start(s->loop, &s->clean, s->clean_ms, s->clean_ms);
     bt_loop_run(s->loop);
+    bt_timer_stop(s->loop, &s->clean);
+    bt_timer_stop(s->loop, &s->interval);
     return NULL;
 }
 

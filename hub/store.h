@@ -132,6 +132,10 @@ struct hub_store_visitor {
 struct hub_store_opts {
     const char *dir; /* created 0755; the database is dir/hub.db, mode 0600 */
     bool memory;     /* durability: memory: an in-memory database, nothing survives */
+    uint32_t interval_ms; /* durability: batched: longest time from acceptance, which
+                             completes a ticket, to the commit; 0 = tickets wait for it */
+    int64_t retention_ms; /* older messages are removed from queues; 0 = never */
+    uint32_t clean_ms;    /* time between two searches for them */
     struct bt_super *super;
 };
 /* Opens or creates the database and its schema; a damaged file is set aside as

@@ -20,6 +20,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/hash.h"
 
 #define STORE_VERSION  1
 #define STORE_PATH_MAX 4096
@@ -75,6 +76,9 @@ static const char *const statements[] = {
     [HUB_S_QUEUE_NEXT_SID] =
         "SELECT sid, EXISTS(SELECT 1 FROM session s WHERE s.sid=q.sid) FROM queue q"
         " WHERE sid>? ORDER BY sid LIMIT 1",
+    [HUB_S_QUEUE_AGE] = "SELECT q.qseq, q.mid, m.created FROM queue q"
+                        " LEFT JOIN message m ON m.mid=q.mid"
+                        " WHERE q.sid=? ORDER BY q.qseq LIMIT ?",
 };
 _Static_assert(BT_ARRAY_LEN(statements) == HUB_S_COUNT, "a statement for every name");
 
@@ -182,6 +186,7 @@ int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
             r = open_once(&tx->db, path);
     }
     tx->next_mid = 1;
+    tx->retains.seed = hub_hash_seed();
     return bt_fold(r);
 }
 

@@ -78,6 +78,7 @@ static int put_message(struct hub_store_tx *tx, const struct hub_store_delta *d)
     bt_db_bind_blob(db, HUB_S_MESSAGE_PUT, 8, hub_msg_props(m));
     bt_db_bind_blob(db, HUB_S_MESSAGE_PUT, 9, hub_msg_payload(m));
     tx->written++;
+    tx->messages++;
     return bt_db_run(db, HUB_S_MESSAGE_PUT);
 }
 
@@ -245,34 +246,6 @@ static int sub_del(struct hub_store_tx *tx, struct hub_op *op)
     return bt_db_run(tx->db, HUB_S_SUB_DEL);
 }
 
-static int retain_put(struct hub_store_tx *tx, struct hub_op *op)
-{
-    const struct hub_msg *m = op->retained;
-    int r = hub_store_tx_begin(tx);
-
-    if (r < 0)
-        return r;
-    tx->written++;
-    bt_db_bind_text(tx->db, HUB_S_RETAIN_PUT, 1, hub_msg_topic(m));
-    bt_db_bind_int(tx->db, HUB_S_RETAIN_PUT, 2, m->qos);
-    bt_db_bind_int(tx->db, HUB_S_RETAIN_PUT, 3, m->retain);
-    bt_db_bind_int(tx->db, HUB_S_RETAIN_PUT, 4, m->created_ms);
-    bt_db_bind_int(tx->db, HUB_S_RETAIN_PUT, 5, m->expires_ms);
-    bt_db_bind_blob(tx->db, HUB_S_RETAIN_PUT, 6, hub_msg_props(m));
-    bt_db_bind_blob(tx->db, HUB_S_RETAIN_PUT, 7, hub_msg_payload(m));
-    return bt_db_run(tx->db, HUB_S_RETAIN_PUT);
-}
-
-static int retain_del(struct hub_store_tx *tx, struct hub_op *op)
-{
-    int r = hub_store_tx_begin(tx);
-
-    if (r < 0)
-        return r;
-    bt_db_bind_text(tx->db, HUB_S_RETAIN_DEL, 1, text_slice(op->text));
-    return bt_db_run(tx->db, HUB_S_RETAIN_DEL);
-}
-
 /* The entry of the row the read stands on. NULL when out of memory. */
 static struct hub_qentry *row_entry(struct hub_store_tx *tx)
 {
@@ -344,10 +317,14 @@ static int read_queue(struct hub_store_tx *tx, struct hub_op *op)
 int hub_store_tx_apply(struct hub_store_tx *tx, struct hub_op *op)
 {
     static int (*const apply[])(struct hub_store_tx *, struct hub_op *) = {
-        [HUB_OP_ENQUEUE] = enqueue,         [HUB_OP_DEQUEUE] = dequeue,
-        [HUB_OP_SESSION_PUT] = session_put, [HUB_OP_SESSION_DEL] = session_del,
-        [HUB_OP_SUB_PUT] = sub_put,         [HUB_OP_SUB_DEL] = sub_del,
-        [HUB_OP_RETAIN_PUT] = retain_put,   [HUB_OP_RETAIN_DEL] = retain_del,
+        [HUB_OP_ENQUEUE] = enqueue,
+        [HUB_OP_DEQUEUE] = dequeue,
+        [HUB_OP_SESSION_PUT] = session_put,
+        [HUB_OP_SESSION_DEL] = session_del,
+        [HUB_OP_SUB_PUT] = sub_put,
+        [HUB_OP_SUB_DEL] = sub_del,
+        [HUB_OP_RETAIN_PUT] = hub_store_retain,
+        [HUB_OP_RETAIN_DEL] = hub_store_retain,
         [HUB_OP_READ] = read_queue,
     };
 
@@ -358,6 +335,8 @@ int hub_store_tx_commit(struct hub_store_tx *tx)
 {
     int r = flush(tx);
 
+    if (r == 0)
+        r = hub_store_retain_flush(tx);
     if (r == 0 && tx->begun)
         r = bt_db_commit(tx->db);
     if (r < 0)
@@ -370,6 +349,7 @@ int hub_store_tx_commit(struct hub_store_tx *tx)
 void hub_store_tx_rollback(struct hub_store_tx *tx)
 {
     forget_deltas(tx);
+    hub_store_retain_forget(tx);
     bt_db_rollback(tx->db);
     tx->begun = false;
     hub_store_reap_settle(tx, false);

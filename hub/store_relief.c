@@ -26,7 +26,7 @@ static void take(struct chain *c, struct hub_op **at)
     c->done = &op->next;
 }
 
-static int answer_reads(struct hub_store_tx *tx, struct chain *c)
+static int answer_reads(struct hub_store_tx *tx, struct chain *c, bool *left)
 {
     struct hub_op **at = c->head;
 
@@ -40,11 +40,23 @@ static int answer_reads(struct hub_store_tx *tx, struct chain *c)
             continue;
         }
         hub_store_tx_restore(op);
+        *left = *left || op->kind == HUB_OP_READ;
         if (r < 0)
             return r;
         at = &op->next;
     }
     return 0;
+}
+
+struct hub_op *hub_store_answer_reads(struct hub_store_tx *tx, struct hub_op **head,
+                                      struct hub_op ***tail, bool *left)
+{
+    struct hub_op *done = NULL;
+    struct chain c = { head, tail, &done };
+
+    if (answer_reads(tx, &c, left) < 0)
+        *left = true;
+    return done;
 }
 
 static int remove_rows(struct hub_store_tx *tx, struct chain *c)
@@ -79,8 +91,9 @@ struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
 {
     struct hub_op *done = NULL;
     struct chain c = { head, tail, &done };
+    bool left = false;
 
-    if (answer_reads(tx, &c) == 0 && remove_rows(tx, &c) < 0)
+    if (answer_reads(tx, &c, &left) == 0 && remove_rows(tx, &c) < 0)
         bt_db_checkpoint(tx->db);
     return done;
 }

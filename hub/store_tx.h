@@ -36,6 +36,7 @@ enum hub_store_stmt {
     HUB_S_QUEUE_LAST,
     HUB_S_QUEUE_COUNT,
     HUB_S_QUEUE_NEXT_SID,
+    HUB_S_QUEUE_AGE,
     HUB_S_COUNT,
 };
 
@@ -44,6 +45,23 @@ struct hub_store_delta {
     uint64_t mid;
     int64_t rows;
     struct hub_msg *msg; /* borrowed from the operation; NULL when rows only went */
+};
+
+/* The last change of each retained topic in this transaction. */
+struct hub_store_retains {
+    uint64_t seed;
+    uint32_t n;
+    uint16_t slots[HUB_STORE_SLOTS]; /* hash of the topic: 1 + place in ops, 0 = free */
+    struct hub_op *ops[HUB_STORE_GROUP]; /* borrowed until the commit */
+};
+
+/* The round that removes what is older than the retention time. */
+struct hub_store_clean {
+    int64_t retention_ms; /* 0 = nothing is too old */
+    int64_t before_ms;    /* wall clock */
+    uint64_t sid;         /* the last queue that is done */
+    uint64_t removed;     /* rows, since somebody reset it */
+    bool running;
 };
 
 /* A session that ended with a long queue: its rows go bit by bit. */
@@ -59,10 +77,13 @@ struct hub_store_tx {
     bool begun;
     uint64_t next_mid, max_sid;
     uint64_t written, skipped; /* rows, since somebody reset them */
+    uint64_t messages;         /* of those, messages; the same */
     struct hub_store_reap *reap;
     uint32_t n_deltas;
     uint16_t slots[HUB_STORE_SLOTS]; /* hash of mid: 1 + place in deltas, 0 = free */
     struct hub_store_delta deltas[HUB_STORE_GROUP];
+    struct hub_store_retains retains;
+    struct hub_store_clean clean;
 };
 
 /* Does one operation. 0 or a fatal code; then the caller rolls back and may do all again.
@@ -83,15 +104,30 @@ int hub_store_reap_finish(struct hub_store_tx *tx, uint64_t sid) BT_MUST_CHECK;
 int hub_store_reap_step(struct hub_store_tx *tx) BT_MUST_CHECK;
 /* After a commit (kept) or a rollback. */
 void hub_store_reap_settle(struct hub_store_tx *tx, bool kept);
+/* hub/store_clean.c. Starts a round when there may be something to remove. */
+int hub_store_clean_begin(struct hub_store_tx *tx) BT_MUST_CHECK;
+/* Goes on with the round, if there is one. */
+int hub_store_clean_step(struct hub_store_tx *tx) BT_MUST_CHECK;
 /* 1 more or less row for a message; flushes when the table is full. */
 int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg) BT_MUST_CHECK;
 int hub_store_tx_begin(struct hub_store_tx *tx) BT_MUST_CHECK; /* unless begun */
 
+/* hub/store_retain.c. A retained message that came or went: remembered, and forgotten
+ * when the same topic changes again before the commit. */
+int hub_store_retain(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
+/* Writes what is remembered. */
+int hub_store_retain_flush(struct hub_store_tx *tx) BT_MUST_CHECK;
+void hub_store_retain_forget(struct hub_store_tx *tx);
+
 /* hub/store_relief.c. Takes out of the chain, of which every operation was restored, the
  * reads and removals that can be done while nothing can be stored. Returns them, done. */
 struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
                                  struct hub_op ***tail) BT_MUST_CHECK;
+
+/* Takes out the reads that are answered by what is committed; the others set left. */
+struct hub_op *hub_store_answer_reads(struct hub_store_tx *tx, struct hub_op **head,
+                                      struct hub_op ***tail, bool *left) BT_MUST_CHECK;
 
 /* hub/store_load.c. Opens, checks and prepares; sets a damaged file aside. */
 int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;

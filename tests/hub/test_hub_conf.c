@@ -33,7 +33,23 @@ TEST(defaults)
     CHECK_INT(conf.session_expiry, 0);
     CHECK_INT(conf.shutdown_timeout, 600000);
     CHECK_INT(conf.durability, HUB_DURABILITY_FULL);
+    CHECK_INT(conf.commit_interval, 0);
+    CHECK_INT(conf.retention, 48 * 3600 * 1000);
+    CHECK_INT(conf.cleanup_interval, 60000);
     CHECK_STR(conf.storage_dir, "var/db/baetyl/data");
+}
+
+TEST(durability)
+{
+    CHECK_INT(load("durability: full\n"), 0);
+    CHECK_INT(conf.durability, HUB_DURABILITY_FULL);
+    CHECK_INT(load("durability: memory\n"), 0);
+    CHECK_INT(conf.durability, HUB_DURABILITY_MEMORY);
+    CHECK_INT(load("durability: batched(100ms)\n"), 0);
+    CHECK_INT(conf.durability, HUB_DURABILITY_BATCHED);
+    CHECK_INT(conf.commit_interval, 100);
+    CHECK_INT(load("durability: 'batched(1m)'\n"), 0);
+    CHECK_INT(conf.commit_interval, 60000);
 }
 
 TEST(a_file_of_the_original)
@@ -102,7 +118,14 @@ TEST(refused)
         { "message.egress.qos1.buffer.size: 0", "from 1" },
         { "message.length.max: 1x", "message.length.max" },
         { "message.length.max: 1g", "message.length.max" },
-        { "durability: maybe", "one of full, memory" },
+        { "durability: maybe", "expected full, memory or batched(TIME)" },
+        { "durability: batched()", "expected full" },
+        { "durability: batched(10ms", "expected full" },
+        { "durability: batched(61s)", "from 1ms to 1m" },
+        { "durability: batched(0)", "from 1ms to 1m" },
+        { "limits.disk: 1m", "at least 8m" },
+        { "limits.memory: 1m", "at least 4m" },
+        { "limits.session.qos1: drop-some", "one of drop-oldest" },
     };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {

@@ -2,95 +2,12 @@
 #include "hub/store.c"
 
 #include "core/db.h"
-#include "tests/hub/store_util.h"
-
-struct waiter {
-    struct bt_loop *loop;
-    struct bt_mbox *mbox;
-    unsigned tickets, rows, rows_n, wanted;
-    bool failed, ordered;
-    uint64_t last_qseq;
-};
-
-static void on_answer(void *arg, struct bt_msg *msg)
-{
-    struct waiter *w = arg;
-
-    if (msg->kind == 1) {
-        struct hub_ticket *t = bt_container_of(msg, struct hub_ticket, msg);
-
-        w->tickets++;
-        w->failed = w->failed || atomic_load(&t->failed);
-    } else {
-        struct hub_store_rows *rows = bt_container_of(msg, struct hub_store_rows, msg);
-        struct hub_qentry *e;
-
-        w->rows++;
-        w->rows_n += rows->n;
-        w->failed = w->failed || rows->failed;
-        for (e = rows->head; e != NULL; e = e->next) {
-            w->ordered = w->ordered && e->qseq > w->last_qseq;
-            w->last_qseq = e->qseq;
-        }
-        hub_store_rows_free(rows);
-    }
-    if (w->tickets + w->rows == w->wanted)
-        bt_loop_stop(w->loop);
-}
-
-static void waiter_init(struct waiter *w)
-{
-    memset(w, 0, sizeof(*w));
-    w->ordered = true;
-    w->loop = bt_loop_new("test", false);
-    w->mbox = bt_mbox_new(w->loop, on_answer, w);
-}
-
-static void waiter_deinit(struct waiter *w)
-{
-    bt_mbox_free(w->mbox);
-    bt_loop_free(w->loop);
-}
-
-static struct hub_ticket ticket_for(struct waiter *w, uint32_t pending)
-{
-    struct hub_ticket t = { .msg = { .kind = 1 }, .to = w->mbox, .pending = pending };
-
-    return t;
-}
-
-static struct hub_store *open_store(const char *dir)
-{
-    struct hub_store_opts opts = { .dir = dir, .memory = dir == NULL };
-    struct hub_store *s = NULL;
-
-    CHECK_INT(hub_store_open(&opts, &s), 0);
-    return s;
-}
-
-/* As if the mailbox had delivered a batch of one. */
-static void deliver(struct hub_store *s, struct hub_op *op)
-{
-    op->link.kind = STORE_OPS;
-    op->batch_end = &op->next;
-    op->batch_n = 1;
-    on_msg(s, &op->link);
-}
-
-static struct hub_op *put(uint64_t qseq, struct hub_ticket *t, struct hub_qentry **keep)
-{
-    struct hub_msg *m = message("t", "a payload of some length, so that pages fill up");
-    struct hub_op *op = enqueue_op(1, qseq, m, keep);
-
-    hub_msg_unref(m);
-    op->ticket = t;
-    return op;
-}
+#include "tests/hub/store_turns.h"
 
 TEST(a_group_is_what_arrived)
 {
     struct hub_store *s = open_store(NULL);
-    int64_t commits = bt_metric_get(&m_commits);
+    int64_t commits = bt_metric_get(&hub_m_store_commits);
     struct hub_ticket t;
     struct waiter w;
     uint64_t i;
@@ -103,8 +20,8 @@ TEST(a_group_is_what_arrived)
     on_turn(s);
     CHECK_INT(atomic_load(&t.pending), 0);
     CHECK(!t.failed);
-    CHECK_INT(bt_metric_get(&m_commits) - commits, 1);
-    CHECK_INT(bt_metric_get(&m_waiting), 0);
+    CHECK_INT(bt_metric_get(&hub_m_store_commits) - commits, 1);
+    CHECK_INT(bt_metric_get(&hub_m_store_waiting), 0);
     bt_mbox_close(w.mbox);
     CHECK_INT(w.tickets, 1);
     hub_store_stop(s);
@@ -114,7 +31,8 @@ TEST(a_group_is_what_arrived)
 TEST(acknowledged_first_costs_no_commit)
 {
     struct hub_store *s = open_store(NULL);
-    int64_t commits = bt_metric_get(&m_commits), skipped = bt_metric_get(&m_skipped);
+    int64_t commits = bt_metric_get(&hub_m_store_commits),
+            skipped = bt_metric_get(&hub_m_store_skipped);
     struct hub_qentry *e;
     struct hub_ticket t;
     struct waiter w;
@@ -126,8 +44,8 @@ TEST(acknowledged_first_costs_no_commit)
     on_turn(s);
     CHECK_INT(atomic_load(&t.pending), 0);
     CHECK(!t.failed);
-    CHECK_INT(bt_metric_get(&m_commits), commits);
-    CHECK_INT(bt_metric_get(&m_skipped) - skipped, 1);
+    CHECK_INT(bt_metric_get(&hub_m_store_commits), commits);
+    CHECK_INT(bt_metric_get(&hub_m_store_skipped) - skipped, 1);
     hub_qentry_unref(e);
     bt_mbox_close(w.mbox);
     hub_store_stop(s);
@@ -173,7 +91,7 @@ TEST(full_disk_waits_and_recovers)
     on_turn(s);
     CHECK_INT(atomic_load(&t.pending), 500);
     CHECK_INT(atomic_load(&e->state), HUB_Q_NEW);
-    CHECK_INT(bt_metric_get(&m_degraded), 1);
+    CHECK_INT(bt_metric_get(&hub_m_store_degraded), 1);
     CHECK(bt_timer_active(&s->retry));
     CHECK_INT(s->retry_ms, STORE_RETRY_MIN_MS);
     on_turn(s);
@@ -188,7 +106,7 @@ TEST(full_disk_waits_and_recovers)
     CHECK_INT(atomic_load(&t.pending), 0);
     CHECK(!t.failed);
     CHECK_INT(atomic_load(&e->state), HUB_Q_STORED);
-    CHECK_INT(bt_metric_get(&m_degraded), 0);
+    CHECK_INT(bt_metric_get(&hub_m_store_degraded), 0);
     CHECK_INT(s->retry_ms, 0);
     CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 500);
     hub_qentry_unref(e);
@@ -197,16 +115,6 @@ TEST(full_disk_waits_and_recovers)
     hub_store_stop(s);
     waiter_deinit(&w);
     drop_dir();
-}
-
-static struct hub_op *read_op(uint64_t qseq, struct waiter *w)
-{
-    struct hub_op *op = seq_op(HUB_OP_READ, 1, qseq);
-
-    op->u32 = 5;
-    op->reply = w->mbox;
-    op->reply_kind = 2;
-    return op;
 }
 
 TEST(a_full_disk_does_not_keep_the_backlog)
@@ -236,12 +144,12 @@ TEST(a_full_disk_does_not_keep_the_backlog)
     op = bt_container_of(s->tail, struct hub_op, next);
     CHECK_INT(op->kind, HUB_OP_DEQUEUE);
     CHECK_INT(op->qseq, 500);
-    CHECK_INT(bt_metric_get(&m_waiting), 902);
+    CHECK_INT(bt_metric_get(&hub_m_store_waiting), 902);
     CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA max_page_count=1000"), 0);
     bt_timer_stop(s->loop, &s->retry);
     on_turn(s);
     CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 50 + 900 - 1);
-    CHECK_INT(bt_metric_get(&m_waiting), 0);
+    CHECK_INT(bt_metric_get(&hub_m_store_waiting), 0);
     bt_mbox_close(w.mbox);
     CHECK_INT(w.rows, 2);
     CHECK_INT(w.rows_n, 10);
@@ -294,7 +202,7 @@ TEST(stopping_with_a_full_disk_fails_the_tickets)
     on_turn(s);
     CHECK_INT(atomic_load(&t.pending), 0);
     CHECK(t.failed);
-    bt_metric_set(&m_degraded, 0);
+    bt_metric_set(&hub_m_store_degraded, 0);
     hub_qentry_unref(e);
     bt_mbox_close(w.mbox);
     hub_store_stop(s);

@@ -1,0 +1,126 @@
+/* Retention: rows of queues whose message is older than the configured time go, whether
+ * the session's client is there or not. A queue is in order of arrival, so a round visits
+ * the sessions one after the other and looks at the start of each queue only, a chunk a
+ * transaction, between other work.
+ *
+ * A message from before CLOCK_FLOOR was stored while the clock of the device was not set;
+ * its age is not known and it stays. A rollback starts the round again. */
+#include "hub/store_tx.h"
+
+#include "core/clock.h"
+
+#define CLOCK_FLOOR  INT64_C(1704067200000) /* 2024-01-01 */
+#define CLEAN_ROWS   512u                   /* looked at in one step */
+#define CLEAN_QUEUES 64u                    /* sessions visited in one step */
+
+struct old_row {
+    uint64_t qseq, mid;
+};
+
+static bool is_old(const struct hub_store_clean *c, int64_t created)
+{
+    return created >= CLOCK_FLOOR && created < c->before_ms;
+}
+
+int hub_store_clean_begin(struct hub_store_tx *tx)
+{
+    struct hub_store_clean *c = &tx->clean;
+    int64_t oldest;
+    int r;
+
+    if (c->retention_ms == 0 || c->running)
+        return 0;
+    c->before_ms = bt_clock_wall_ms() - c->retention_ms;
+    r = bt_db_query_int(tx->db,
+                        "SELECT MIN(created) FROM (SELECT created FROM message"
+                        " ORDER BY mid LIMIT 16)",
+                        &oldest);
+    c->running = r == 0 && oldest != 0 && oldest < c->before_ms;
+    c->sid = 0;
+    return r;
+}
+
+/* The old rows at the start of a queue; *more: there may be others behind them. */
+static int find_old(struct hub_store_tx *tx, uint64_t sid, struct old_row *rows,
+                    uint32_t *n, bool *more)
+{
+    uint32_t seen = 0;
+    int r;
+
+    *n = 0;
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 1, (int64_t)sid);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 2, CLEAN_ROWS);
+    while ((r = bt_db_step(tx->db, HUB_S_QUEUE_AGE)) == BT_DB_ROW) {
+        int64_t created = bt_db_int(tx->db, HUB_S_QUEUE_AGE, 2);
+
+        seen++;
+        if (is_old(&tx->clean, created))
+            rows[(*n)++] = (struct old_row){
+                .qseq = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_AGE, 0),
+                .mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_AGE, 1),
+            };
+        else if (created >= CLOCK_FLOOR)
+            break; /* those behind it are younger still */
+    }
+    if (r != 0)
+        bt_db_reset(tx->db, HUB_S_QUEUE_AGE);
+    *more = seen == CLEAN_ROWS && *n > 0;
+    return r < 0 ? r : 0;
+}
+
+static int remove_rows(struct hub_store_tx *tx, uint64_t sid, const struct old_row *rows,
+                       uint32_t n)
+{
+    uint32_t i;
+    int r = n > 0 ? hub_store_tx_begin(tx) : 0;
+
+    for (i = 0; i < n && r == 0; i++) {
+        bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 1, (int64_t)sid);
+        bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 2, (int64_t)rows[i].qseq);
+        r = bt_db_run(tx->db, HUB_S_QUEUE_DEL);
+        if (r == 0)
+            r = hub_store_tx_count(tx, rows[i].mid, -1, NULL);
+    }
+    tx->clean.removed += n;
+    return r;
+}
+
+/* The next queue after sid; 0 when that was the last one. */
+static int next_queue(struct hub_store_tx *tx, uint64_t *sid)
+{
+    int r;
+
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_NEXT_SID, 1, (int64_t)*sid);
+    r = bt_db_step(tx->db, HUB_S_QUEUE_NEXT_SID);
+    *sid = r == BT_DB_ROW ? (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_NEXT_SID, 0) : 0;
+    if (r == BT_DB_ROW)
+        bt_db_reset(tx->db, HUB_S_QUEUE_NEXT_SID);
+    return r < 0 ? r : 0;
+}
+
+int hub_store_clean_step(struct hub_store_tx *tx)
+{
+    struct hub_store_clean *c = &tx->clean;
+    struct old_row rows[CLEAN_ROWS];
+    uint32_t queues, n;
+    int r = 0;
+
+    for (queues = 0; c->running && r == 0 && queues < CLEAN_QUEUES; queues++) {
+        uint64_t sid = c->sid;
+        bool more = false;
+
+        r = next_queue(tx, &sid);
+        if (r == 0 && sid == 0) {
+            c->running = false;
+            break;
+        }
+        if (r == 0)
+            r = find_old(tx, sid, rows, &n, &more);
+        if (r == 0)
+            r = remove_rows(tx, sid, rows, n);
+        if (more)
+            break;
+        c->sid = sid;
+    }
+    return r;
+}

@@ -1,0 +1,166 @@
+/* The store with an interval between commits, and with a device that fails. */
+#include "hub/store.c"
+
+#include "tests/hub/store_turns.h"
+
+static struct hub_store *open_batched(void)
+{
+    struct hub_store_opts opts = { .memory = true, .interval_ms = 1000 };
+    struct hub_store *s = NULL;
+
+    CHECK_INT(hub_store_open(&opts, &s), 0);
+    return s;
+}
+
+TEST(batched_acknowledges_first_and_commits_later)
+{
+    struct hub_store *s = open_batched();
+    int64_t commits = bt_metric_get(&hub_m_store_commits);
+    struct hub_ticket t;
+    struct waiter w;
+    uint64_t i;
+
+    waiter_init(&w);
+    t = ticket_for(&w, 3);
+    for (i = 1; i <= 3; i++)
+        deliver(s, put(i, &t, NULL));
+    CHECK_INT(atomic_load(&t.pending), 0);
+    CHECK(!t.failed);
+    on_turn(s);
+    CHECK_INT(bt_metric_get(&hub_m_store_commits), commits);
+    CHECK(bt_timer_active(&s->interval));
+    bt_timer_stop(s->loop, &s->interval);
+    on_interval(&s->interval);
+    on_turn(s);
+    CHECK_INT(bt_metric_get(&hub_m_store_commits) - commits, 1);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 3);
+    CHECK(!s->due);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.tickets, 1);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(batched_accepts_so_much_and_no_more)
+{
+    struct hub_store *s = open_batched();
+    struct hub_ticket t;
+    struct waiter w;
+    uint64_t i;
+
+    waiter_init(&w);
+    t = ticket_for(&w, STORE_ACCEPT_OPS + 2);
+    for (i = 1; i <= STORE_ACCEPT_OPS + 2; i++)
+        deliver(s, put(i, &t, NULL));
+    CHECK_INT(atomic_load(&t.pending), 2);
+    CHECK(s->due);
+    while (s->head != NULL)
+        on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), STORE_ACCEPT_OPS + 2);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(batched_acknowledges_nothing_while_it_fails)
+{
+    struct hub_store *s = open_batched();
+    struct hub_ticket t;
+    struct waiter w;
+
+    waiter_init(&w);
+    t = ticket_for(&w, 2);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA query_only=ON"), 0);
+    deliver(s, put(1, &t, NULL));
+    CHECK_INT(atomic_load(&t.pending), 1);
+    s->due = true;
+    on_turn(s);
+    CHECK(bt_timer_active(&s->retry));
+    deliver(s, put(2, &t, NULL));
+    CHECK_INT(atomic_load(&t.pending), 1);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA query_only=OFF"), 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 2);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(batched_reads_do_not_wait_for_the_interval)
+{
+    struct hub_store *s = open_batched();
+    struct waiter w;
+    uint64_t i;
+
+    waiter_init(&w);
+    for (i = 1; i <= 20; i++)
+        deliver(s, put(i, NULL, NULL));
+    deliver(s, read_op(1, &w)); /* nothing is committed yet: this is what commits */
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 20);
+    deliver(s, put(21, NULL, NULL));
+    deliver(s, read_op(6, &w)); /* can be answered */
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 20);
+    CHECK_INT(s->n_waiting, 1);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.rows, 2);
+    CHECK_INT(w.rows_n, 10);
+    CHECK(w.ordered);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(a_failed_synchronisation_writes_the_group_again)
+{
+    struct hub_store *s = open_store(new_dir());
+    struct bt_db_io before, after;
+    struct hub_ticket t;
+    struct waiter w;
+
+    waiter_init(&w);
+    t = ticket_for(&w, 1);
+    deliver(s, put(1, &t, NULL));
+    bt_db_io_fail(1, 0);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 1);
+    CHECK(bt_timer_active(&s->retry));
+    bt_timer_stop(s->loop, &s->retry);
+    bt_db_io_get(&before);
+    on_turn(s);
+    bt_db_io_get(&after);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    /* What a failed synchronisation left in memory may never reach the disk: the pages
+     * are written anew, not only synchronised again. */
+    CHECK(after.log_bytes - before.log_bytes >= 4096);
+    CHECK(after.syncs - before.syncs >= 1);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+    drop_dir();
+}
+
+TEST(a_failed_write_waits)
+{
+    struct hub_store *s = open_store(new_dir());
+    struct hub_ticket t;
+    struct waiter w;
+
+    waiter_init(&w);
+    t = ticket_for(&w, 1);
+    deliver(s, put(1, &t, NULL));
+    bt_db_io_fail(0, 3);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 1);
+    bt_db_io_fail(0, 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+    drop_dir();
+}
