@@ -179,7 +179,7 @@ static void publish(struct hub_link *l, const struct hub_out *o)
             &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
         c->worker->counts.dropped++;
         if (o->qos > 0)
-            hub_session_ack(l->session, o->pid);
+            hub_session_skip(l->session, o->token);
         return;
     }
     if (write_publish(c, o, &h) != 0) {
@@ -192,21 +192,23 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     hub_conn_touch(c);
 }
 
-static void acked(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason)
+static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
+                  uint64_t token, uint8_t reason)
 {
     struct hub_conn *c = conn_of(l);
     bool with_reason = c->version == BT_MQTT_50 && reason != 0;
     uint8_t *at;
 
     (void)token;
-    if (c->closed || (c->version != BT_MQTT_50 && reason >= 0x80))
+    if (c->closed ||
+        (c->version != BT_MQTT_50 && reason >= 0x80 && type <= BT_MQTT_PUBREC))
         return; /* 3.1.1 has no negative PUBACK: the client keeps the message */
     at = hub_outq_room(&c->out, with_reason ? 5 : 4);
     if (at == NULL) {
         doom(c);
         return;
     }
-    at[0] = BT_MQTT_PUBACK << 4;
+    at[0] = (uint8_t)(type << 4 | (type == BT_MQTT_PUBREL ? 2 : 0));
     at[1] = with_reason ? 3 : 2;
     (void)put_u16(at + 2, pid);
     if (with_reason)

@@ -93,8 +93,6 @@ static uint8_t check_will(const struct hub *hub, const struct login *in)
 
     if (!will->present)
         return 0;
-    if (will->qos > 1)
-        return BT_MQTT_NO_QOS;
     if (!hub_topic_allowed(hub, will->topic))
         return BT_MQTT_BAD_TOPIC;
     if (!hub_principal_may_publish(in->principal, will->topic))
@@ -197,10 +195,8 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
     const struct bt_mqtt_connect *m = &in->packet.connect;
 
     *p = (struct bt_mqtt_props){
-        .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_QOS |
-                   1u << BT_MQTT_P_MAX_PACKET,
+        .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_PACKET,
         .receive_max = HUB_MAX_UNACKED,
-        .max_qos = 1,
         .max_packet = (uint32_t)conf->max_packet,
         .topic_alias_max = (uint16_t)conf->max_aliases,
         .session_expiry = c->link.session->expiry_s,

@@ -137,8 +137,10 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     tell(c, EV_MESSAGE, e);
 }
 
-static void link_acked(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason)
+static void link_acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
+                       uint64_t token, uint8_t reason)
 {
+    (void)type; /* QoS 2 is neither published nor granted */
     (void)pid;
     tell(client_of(l), EV_PUBLISHED, new_event(reason, token));
 }
@@ -199,7 +201,7 @@ static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 {
     for (size_t i = 0; i < c->opts.n_subs; i++) {
         struct bt_mqtt_sub sub = { .filter = slice_of(c->subs[i].filter),
-                                   .qos = c->subs[i].qos };
+                                   .qos = BT_MIN(c->subs[i].qos, 1) };
 
         if (!hub_filter_allowed(c->hub, sub.filter))
             return BT_MQTT_BAD_FILTER;

@@ -65,7 +65,7 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
                              uint32_t subid, struct hub_answer *a)
 {
     struct replay r = {
-        .opts = { .qos = BT_MIN(sub->qos, 1), .subid = subid },
+        .opts = { .qos = sub->qos, .subid = subid },
         .len = (uint32_t)sub->filter.len,
     };
     bool shared = sub->filter.len > 7 && memcmp(sub->filter.ptr, "$share/", 7) == 0;
