@@ -143,7 +143,7 @@ static int build(struct hub *hub)
     int r;
 
     hub->n_workers = worker_count(conf);
-    r = hub_auth_new(conf, hub_listeners_loopback(conf), &hub->auth);
+    r = hub_auth_new(conf, hub_listeners_loopback(conf), NULL, &hub->auth);
     if (r != 0)
         return r;
     hub->index = hub_index_new(hub->n_workers);

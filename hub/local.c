@@ -191,10 +191,22 @@ static struct bt_slice slice_of(const char *s)
 
 static const struct hub_principal *login(const struct hub_client *c)
 {
+    const struct hub_login in = {
+        .has_user = true,
+        .has_password = c->password != NULL,
+        .username = slice_of(c->username),
+        .password = slice_of(c->password),
+    };
+    const struct hub_principal *p;
+    const struct bt_password *work;
+    int r;
+
     if (c->username == NULL)
         return hub_auth_internal(c->hub->auth);
-    return hub_auth_login(c->hub->auth, true, slice_of(c->username), c->password != NULL,
-                          slice_of(c->password));
+    r = hub_auth_login(c->hub->auth, &in, &p, &work);
+    if (r == HUB_LOGIN_WORK)
+        r = bt_password_check(work, in.password) ? 0 : HUB_LOGIN_REFUSED;
+    return r == 0 ? p : NULL;
 }
 
 static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
@@ -205,7 +217,7 @@ static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 
         if (!hub_filter_allowed(c->hub, sub.filter))
             return BT_MQTT_BAD_FILTER;
-        if (!hub_principal_may_subscribe(s->principal, sub.filter))
+        if (!hub_session_may_subscribe(s, sub.filter))
             return BT_MQTT_NOT_AUTHORIZED;
         if (hub_session_subscribe(s, &sub, 0, NULL) < 0)
             return BT_MQTT_QUOTA;
@@ -300,7 +312,7 @@ static void on_publish(struct hub_client *c, struct request *q)
             tell(c, EV_PUBLISHED, new_event(BT_MQTT_UNSPECIFIED, q->token));
     } else {
         pub.origin = s->addr;
-        if (!hub_principal_may_publish(s->principal, pub.topic))
+        if (!hub_session_may_publish(s, pub.topic))
             refused = BT_MQTT_NOT_AUTHORIZED;
         c->home->counts.received++;
         hub_session_publish(s, &pub, 1, q->token, refused);

@@ -14,7 +14,7 @@ static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publ
     if (!hub_topic_allowed(c->worker->hub, m->topic))
         return m->topic.len > 0 && m->topic.ptr[0] == '$' ? BT_MQTT_NOT_AUTHORIZED
                                                           : BT_MQTT_BAD_TOPIC;
-    if (!hub_principal_may_publish(c->link.session->principal, m->topic))
+    if (!hub_session_may_publish(c->link.session, m->topic))
         return BT_MQTT_NOT_AUTHORIZED;
     return 0;
 }

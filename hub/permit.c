@@ -1,6 +1,6 @@
-/* Permits. Both texts are walked level by level (MQTT 5.0 §4.7); nothing is allocated and
- * the values of %c and %u are compared in place, so a permit costs a check what its text
- * costs, whoever asks.
+/* Permits. Both texts are walked level by level (MQTT 5.0 §4.7); nothing is allocated
+ * and the values of %c and %u are compared in place, so a permit costs a check what its
+ * text costs, whoever asks.
  *
  * Three relations: a permit matches a topic, a permit covers a filter (matches every
  * topic that the filter can match), a deny meets a filter (some topic is matched by

@@ -109,6 +109,22 @@ struct hub_session {
 
 /* The session expiry (s) that a client gets when it asks for this one. */
 uint32_t hub_expiry_granted(const struct hub_conf *conf, uint32_t asked);
+static inline struct bt_slice hub_session_id(const struct hub_session *s)
+{
+    return (struct bt_slice){ (const uint8_t *)s->id, s->id_len };
+}
+static inline bool hub_session_may_publish(const struct hub_session *s,
+                                           struct bt_slice topic)
+{
+    return hub_principal_may_publish(s->principal, hub_session_id(s), topic);
+}
+/* As hub_principal_may_subscribe, for a filter or for one topic. */
+static inline bool hub_session_may_subscribe(const struct hub_session *s,
+                                             struct bt_slice filter)
+{
+    return hub_principal_may_subscribe(s->principal, hub_session_id(s), filter);
+}
+
 uint32_t hub_id_hash(struct bt_slice id);
 struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
                                     uint64_t sid) BT_MUST_CHECK;

@@ -160,7 +160,7 @@ void hub_session_replay(struct hub_session *s, struct bt_slice filter,
         };
 
         /* A permit may be narrower than the filter was when it was granted. */
-        if (hub_principal_may_subscribe(s->principal, pub.topic))
+        if (hub_session_may_subscribe(s, pub.topic))
             hub_session_deliver(s, &pub, &t, NULL);
         hub_pub_deinit(&pub);
     }
