@@ -11,7 +11,6 @@
 
 #include "core/mem.h"
 #include "core/mqtt.h"
-#include "core/password.h"
 #include "hub/listen_url.h"
 
 #define ROWS(r)      .rows = (r), .n_rows = BT_ARRAY_LEN(r)
@@ -31,28 +30,14 @@ bool hub_conf_topic_ok(const char *topic, bool wild)
            (wild ? bt_mqtt_filter_ok(s) : bt_mqtt_topic_ok(s));
 }
 
-/* The original refuses all that begins with $; here a subscriber may be given $SYS/. */
-static bool hub_conf_permit_ok(const char *filter, bool sys)
-{
-    return hub_conf_topic_ok(filter, true) || (sys && strncmp(filter, "$SYS/", 5) == 0 &&
-                                               hub_conf_topic_ok(filter + 1, true));
-}
-
-static void check_filters(struct bt_conf_ctx *ctx, const struct hub_permission *p,
-                          const char *key, const struct bt_conf_strings *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (!hub_conf_permit_ok(list->items[i], p->action == 1))
-            bt_conf_error_at(ctx, p, key, "%s topic(%s) invalid", actions[p->action],
-                             list->items[i]);
-}
-
 static void check_permission(struct bt_conf_ctx *ctx, void *obj)
 {
     const struct hub_permission *p = obj;
 
-    check_filters(ctx, p, "permit", &p->permit);
-    check_filters(ctx, p, "deny", &p->deny);
+    for (size_t i = 0; i < p->permit.n; i++)
+        if (!hub_conf_topic_ok(p->permit.items[i], true))
+            bt_conf_error_at(ctx, p, "permit", "%s topic(%s) invalid", actions[p->action],
+                             p->permit.items[i]);
 }
 
 static const struct bt_conf_row permission_rows[] = {
@@ -61,10 +46,7 @@ static const struct bt_conf_row permission_rows[] = {
                 .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(
         struct hub_permission, "permit", STRINGS, permit, NULL,
-        "Topic filters; a filter is permitted when one of these covers all of it. %c "
-        "stands for the client's identifier, %u for its user name."),
-    BT_CONF_ROW(struct hub_permission, "deny", STRINGS, deny, NULL,
-                "Topic filters that are not permitted, whatever permit says."),
+        "Topic filters; a filter is permitted when one of these covers all of it."),
 };
 static const struct bt_conf_table permission_table = {
     .name = "hub.principals.permissions",
@@ -74,49 +56,14 @@ static const struct bt_conf_table permission_table = {
     .check = check_permission,
 };
 
-static void check_principal(struct bt_conf_ctx *ctx, void *obj)
-{
-    const struct hub_principal_conf *p = obj;
-    struct bt_password hash;
-    bool given = p->password != NULL && p->password[0] != '\0';
-
-    switch (given ? bt_password_parse(p->password, &hash) : 0) {
-    case BT_PASSWORD_PLAIN:
-        bt_conf_warn_at(ctx, p, "password",
-                        "the password is in plain text; make a hash with: baetyl passwd");
-        break;
-    case BT_PASSWORD_BAD:
-        bt_conf_error_at(ctx, p, "password", "the hash is damaged");
-        break;
-    case BT_PASSWORD_UNKNOWN:
-        bt_conf_error_at(ctx, p, "password",
-                         "a hash of a form that cannot be checked; use baetyl passwd");
-        break;
-    default:
-        break;
-    }
-    if (given &&
-        (p->cert_cn != NULL || p->cert_subject != NULL || p->cert_fingerprint != NULL))
-        bt_conf_error_at(ctx, p, "password",
-                         "a principal has a password or a certificate, not both");
-}
-
 /* Longer than any of these cannot be compared in constant time (hub/auth.c). */
 static const struct bt_conf_row principal_rows[] = {
     BT_CONF_ROW(struct hub_principal_conf, "username", STRING, username, NULL,
                 "The name a client logs in with.", .max = 1024, .match = "^[^$]",
                 .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(struct hub_principal_conf, "password", STRING, password, NULL,
-                "Its password, best as a hash from `baetyl passwd`; without one it can "
-                "log in by a certificate only.",
+                "Its password; without one it can log in by a certificate only.",
                 .max = 1024, .flags = BT_CONF_SECRET),
-    BT_CONF_ROW(struct hub_principal_conf, "certificate.cn", STRING, cert_cn, NULL,
-                "Common name that its certificate must have."),
-    BT_CONF_ROW(struct hub_principal_conf, "certificate.subject", STRING, cert_subject,
-                NULL, "Subject that its certificate must have, as in `CN=x,O=y`."),
-    BT_CONF_ROW(struct hub_principal_conf, "certificate.fingerprint", STRING,
-                cert_fingerprint, NULL, "SHA-256 that its certificate must have.",
-                .match = "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"),
     BT_CONF_ROW(struct hub_principal_conf, "permissions", LIST, permissions, NULL,
                 "What it may do; nothing when empty.", .sub = &permission_table),
 };
@@ -125,7 +72,6 @@ static const struct bt_conf_table principal_table = {
     .doc = "Who may log in.",
     .size = sizeof(struct hub_principal_conf),
     ROWS(principal_rows),
-    .check = check_principal,
 };
 
 static void check_rule(struct bt_conf_ctx *ctx, void *obj)
@@ -229,6 +175,14 @@ static const struct bt_conf_row hub_rows[] = {
             "Messages that wait longer than this for a session are removed; 0 is never."),
     HUB_ROW("message.ingress.qos1.cleanup.interval", MS, cleanup_interval, "1m",
             "Time between two searches for such messages.", .min = 1, .max = 86400000),
+    HUB_ROW("recorder.clients", U32, recorder_clients, "1024",
+            "Clients whose last drops, refusals and disconnects are kept in memory for "
+            "`baetyl why`; 0 keeps nothing.",
+            .max = 1000000),
+    HUB_ROW("sys.interval", MS, sys_interval, "10s",
+            "Time between updates of the $SYS topics somebody subscribes to; 0 turns the "
+            "topics off.",
+            .max = 3600000),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
             "Folder of the database."),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
