@@ -96,6 +96,7 @@ int bt_cmd_start(int argc, char **argv);
 int bt_cmd_check(int argc, char **argv);
 int bt_cmd_config(int argc, char **argv);
 int bt_cmd_version(int argc, char **argv);
+int bt_cmd_passwd(int argc, char **argv);
 int bt_cmd_pub(int argc, char **argv);
 int bt_cmd_sub(int argc, char **argv);
 

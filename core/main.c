@@ -8,7 +8,7 @@
 static const struct bt_app_mark hub_marks[] = {
     { "listen", false },      { "principals", false }, { "subscriptions", false },
     { "certificate", false }, { "storage", false },    { "message", false },
-    { NULL, false },
+    { "listeners", false },   { NULL, false },
 };
 static const struct bt_app_mark fm_marks[] = {
     { "rules", false },
@@ -28,6 +28,7 @@ static const struct bt_cli_command commands[] = {
     { "start", "run the modules of the configuration", bt_cmd_start },
     { "check", "check the configuration", bt_cmd_check },
     { "config", "print the effective configuration", bt_cmd_config },
+    { "passwd", "make a hash of a password", bt_cmd_passwd },
     { "pub", "publish messages to a broker", bt_cmd_pub },
     { "sub", "subscribe to topics of a broker and print messages", bt_cmd_sub },
     { "version", "print the version", bt_cmd_version },

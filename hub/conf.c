@@ -11,7 +11,7 @@
 
 #include "core/mem.h"
 #include "core/mqtt.h"
-#include "hub/listen_url.h"
+#include "core/password.h"
 
 #define ROWS(r)      .rows = (r), .n_rows = BT_ARRAY_LEN(r)
 #define HUB_ROW(...) BT_CONF_ROW(struct hub_conf, __VA_ARGS__)
@@ -30,14 +30,28 @@ bool hub_conf_topic_ok(const char *topic, bool wild)
            (wild ? bt_mqtt_filter_ok(s) : bt_mqtt_topic_ok(s));
 }
 
+/* The original refuses all that begins with $; here a subscriber may be given $SYS/. */
+static bool hub_conf_permit_ok(const char *filter, bool sys)
+{
+    return hub_conf_topic_ok(filter, true) || (sys && strncmp(filter, "$SYS/", 5) == 0 &&
+                                               hub_conf_topic_ok(filter + 1, true));
+}
+
+static void check_filters(struct bt_conf_ctx *ctx, const struct hub_permission *p,
+                          const char *key, const struct bt_conf_strings *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (!hub_conf_permit_ok(list->items[i], p->action == 1))
+            bt_conf_error_at(ctx, p, key, "%s topic(%s) invalid", actions[p->action],
+                             list->items[i]);
+}
+
 static void check_permission(struct bt_conf_ctx *ctx, void *obj)
 {
     const struct hub_permission *p = obj;
 
-    for (size_t i = 0; i < p->permit.n; i++)
-        if (!hub_conf_topic_ok(p->permit.items[i], true))
-            bt_conf_error_at(ctx, p, "permit", "%s topic(%s) invalid", actions[p->action],
-                             p->permit.items[i]);
+    check_filters(ctx, p, "permit", &p->permit);
+    check_filters(ctx, p, "deny", &p->deny);
 }
 
 static const struct bt_conf_row permission_rows[] = {
@@ -46,7 +60,10 @@ static const struct bt_conf_row permission_rows[] = {
                 .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(
         struct hub_permission, "permit", STRINGS, permit, NULL,
-        "Topic filters; a filter is permitted when one of these covers all of it."),
+        "Topic filters; a filter is permitted when one of these covers all of it. %c "
+        "stands for the client's identifier, %u for its user name."),
+    BT_CONF_ROW(struct hub_permission, "deny", STRINGS, deny, NULL,
+                "Topic filters that are not permitted, whatever permit says."),
 };
 static const struct bt_conf_table permission_table = {
     .name = "hub.principals.permissions",
@@ -56,14 +73,49 @@ static const struct bt_conf_table permission_table = {
     .check = check_permission,
 };
 
+static void check_principal(struct bt_conf_ctx *ctx, void *obj)
+{
+    const struct hub_principal_conf *p = obj;
+    struct bt_password hash;
+    bool given = p->password != NULL && p->password[0] != '\0';
+
+    switch (given ? bt_password_parse(p->password, &hash) : 0) {
+    case BT_PASSWORD_PLAIN:
+        bt_conf_warn_at(ctx, p, "password",
+                        "the password is in plain text; make a hash with: baetyl passwd");
+        break;
+    case BT_PASSWORD_BAD:
+        bt_conf_error_at(ctx, p, "password", "the hash is damaged");
+        break;
+    case BT_PASSWORD_UNKNOWN:
+        bt_conf_error_at(ctx, p, "password",
+                         "a hash of a form that cannot be checked; use baetyl passwd");
+        break;
+    default:
+        break;
+    }
+    if (given &&
+        (p->cert_cn != NULL || p->cert_subject != NULL || p->cert_fingerprint != NULL))
+        bt_conf_error_at(ctx, p, "password",
+                         "a principal has a password or a certificate, not both");
+}
+
 /* Longer than any of these cannot be compared in constant time (hub/auth.c). */
 static const struct bt_conf_row principal_rows[] = {
     BT_CONF_ROW(struct hub_principal_conf, "username", STRING, username, NULL,
                 "The name a client logs in with.", .max = 1024, .match = "^[^$]",
                 .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(struct hub_principal_conf, "password", STRING, password, NULL,
-                "Its password; without one it can log in by a certificate only.",
+                "Its password, best as a hash from `baetyl passwd`; without one it can "
+                "log in by a certificate only.",
                 .max = 1024, .flags = BT_CONF_SECRET),
+    BT_CONF_ROW(struct hub_principal_conf, "certificate.cn", STRING, cert_cn, NULL,
+                "Common name that its certificate must have."),
+    BT_CONF_ROW(struct hub_principal_conf, "certificate.subject", STRING, cert_subject,
+                NULL, "Subject that its certificate must have, as in `CN=x,O=y`."),
+    BT_CONF_ROW(struct hub_principal_conf, "certificate.fingerprint", STRING,
+                cert_fingerprint, NULL, "SHA-256 that its certificate must have.",
+                .match = "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"),
     BT_CONF_ROW(struct hub_principal_conf, "permissions", LIST, permissions, NULL,
                 "What it may do; nothing when empty.", .sub = &permission_table),
 };
@@ -72,6 +124,7 @@ static const struct bt_conf_table principal_table = {
     .doc = "Who may log in.",
     .size = sizeof(struct hub_principal_conf),
     ROWS(principal_rows),
+    .check = check_principal,
 };
 
 static void check_rule(struct bt_conf_ctx *ctx, void *obj)
@@ -108,8 +161,11 @@ static const struct bt_conf_table rule_table = {
 
 static const struct bt_conf_row hub_rows[] = {
     HUB_ROW("listen", STRINGS, listen, "tcp://127.0.0.1:1883",
-            "Addresses to listen on: tcp://host:port or unix:///path.",
+            "Addresses to listen on: tcp://host:port, ws://host:port or unix:///path.",
             .max = HUB_MAX_LISTENERS),
+    HUB_ROW("listeners", LIST, listeners, NULL,
+            "Addresses to listen on, each with options of its own.",
+            .sub = &hub_listener_table, .max = HUB_MAX_LISTENERS),
     HUB_ROW("anonymous", BOOL, anonymous, "false",
             "Let clients in without a user name. Without principals and on loopback only "
             "they "
@@ -175,14 +231,6 @@ static const struct bt_conf_row hub_rows[] = {
             "Messages that wait longer than this for a session are removed; 0 is never."),
     HUB_ROW("message.ingress.qos1.cleanup.interval", MS, cleanup_interval, "1m",
             "Time between two searches for such messages.", .min = 1, .max = 86400000),
-    HUB_ROW("recorder.clients", U32, recorder_clients, "1024",
-            "Clients whose last drops, refusals and disconnects are kept in memory for "
-            "`baetyl why`; 0 keeps nothing.",
-            .max = 1000000),
-    HUB_ROW("sys.interval", MS, sys_interval, "10s",
-            "Time between updates of the $SYS topics somebody subscribes to; 0 turns the "
-            "topics off.",
-            .max = 3600000),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
             "Folder of the database."),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
@@ -206,32 +254,6 @@ static const struct bt_conf_row hub_rows[] = {
     NOT_USED("status.logging.interval", MS, ignored_ms, "60s"),
     NOT_USED("pprof", STRING, ignored_str, NULL),
 };
-
-static void check_listen(struct bt_conf_ctx *ctx, const struct hub_conf *conf)
-{
-    static const char *const texts[] = {
-        [HUB_LISTEN_SYNTAX] = "expected tcp://host:port or unix:///path",
-        [HUB_LISTEN_SCHEME] = "unsupported protocol; use tcp:// or unix://",
-        [HUB_LISTEN_PORT] = "expected a port from 0 to 65535",
-        [HUB_LISTEN_PATH] = "expected an absolute path of at most 107 bytes",
-    };
-    struct hub_listen_url url;
-
-    for (size_t i = 0; i < conf->listen.n; i++) {
-        const char *text = conf->listen.items[i];
-        int r = hub_listen_url_parse(text, &url);
-
-        if (r == HUB_LISTEN_LATER)
-            bt_conf_error_at(
-                ctx, conf, "listen",
-                "listen[%zu]: scheme %.*s is not available yet; use tcp:// or "
-                "unix://",
-                i, (int)strcspn(text, ":"), text);
-        else if (r != 0)
-            bt_conf_error_at(ctx, conf, "listen", "listen[%zu]: \"%.200s\": %s", i, text,
-                             texts[r]);
-    }
-}
 
 static int by_username(const void *pa, const void *pb)
 {
@@ -267,7 +289,7 @@ static void check_hub(struct bt_conf_ctx *ctx, void *obj)
 {
     struct hub_conf *conf = obj;
 
-    check_listen(ctx, conf);
+    hub_conf_check_listen(ctx, conf);
     check_usernames(ctx, conf);
     hub_conf_check_rules(ctx, conf);
     hub_conf_check_store(ctx, conf);

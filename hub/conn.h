@@ -66,6 +66,11 @@ extern const struct hub_link_ops hub_conn_link_ops;
 
 /* hub/packet.c: handle one whole packet. 0, or the reason to close with. */
 int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n);
+/* hub/ack.c: as hub_packet. */
+int hub_on_puback(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_pubrec(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_pubrel(struct hub_conn *c, const uint8_t *p, size_t n);
+int hub_on_pubcomp(struct hub_conn *c, const uint8_t *p, size_t n);
 /* hub/subscribe.c: as hub_packet. */
 int hub_on_subscribe(struct hub_conn *c, const uint8_t *p, size_t n);
 int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);

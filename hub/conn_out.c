@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "hub/conn.h"
-#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define SUBID_MAX_LEN        5u
@@ -172,15 +171,15 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     if (c->closed)
         return;
     if (o->qos == 0 && c->out.bytes >= c->worker->hub->conf->max_queued_bytes) {
-        hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
+        c->worker->counts.dropped++;
         return;
     }
     if (!measure(
             c, o,
             &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
-        hub_drop(l->session, o->pub->topic, HUB_DROP_TOO_LARGE);
+        c->worker->counts.dropped++;
         if (o->qos > 0)
-            hub_session_ack(l->session, o->pid);
+            hub_session_skip(l->session, o->token);
         return;
     }
     if (write_publish(c, o, &h) != 0) {
@@ -190,27 +189,26 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     if (bt_unlikely(h.new_alias != 0))
         hub_alias_sent(c->v5, h.new_alias, o->pub->topic);
     c->worker->counts.sent++;
-    c->worker->counts.payload_out += o->pub->payload.len;
-    hub_trace(l->session, HUB_EV_SENT, .n = o->qos, .text = o->pub->topic);
     hub_conn_touch(c);
 }
 
-static void acked(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason)
+static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
+                  uint64_t token, uint8_t reason)
 {
     struct hub_conn *c = conn_of(l);
     bool with_reason = c->version == BT_MQTT_50 && reason != 0;
     uint8_t *at;
 
     (void)token;
-    if (c->closed || (c->version != BT_MQTT_50 && reason >= 0x80))
+    if (c->closed ||
+        (c->version != BT_MQTT_50 && reason >= 0x80 && type <= BT_MQTT_PUBREC))
         return; /* 3.1.1 has no negative PUBACK: the client keeps the message */
     at = hub_outq_room(&c->out, with_reason ? 5 : 4);
     if (at == NULL) {
         doom(c);
         return;
     }
-    hub_count_out(&c->worker->counts, BT_MQTT_PUBACK);
-    at[0] = BT_MQTT_PUBACK << 4;
+    at[0] = (uint8_t)(type << 4 | (type == BT_MQTT_PUBREL ? 2 : 0));
     at[1] = with_reason ? 3 : 2;
     (void)put_u16(at + 2, pid);
     if (with_reason)
@@ -222,7 +220,6 @@ static void answer(struct hub_link *l, struct bt_slice bytes)
 {
     struct hub_conn *c = conn_of(l);
 
-    hub_count_out(&c->worker->counts, bytes.ptr[0] >> 4);
     if (!c->closed && (!hub_conn_fits(c, bytes.len) ||
                        hub_outq_bytes(&c->out, bytes.ptr, bytes.len) != 0))
         doom(c);

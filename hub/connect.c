@@ -93,27 +93,45 @@ static uint8_t check_will(const struct hub *hub, const struct login *in)
 
     if (!will->present)
         return 0;
-    if (will->qos > 1)
-        return BT_MQTT_NO_QOS;
     if (!hub_topic_allowed(hub, will->topic))
         return BT_MQTT_BAD_TOPIC;
-    if (!hub_principal_may_publish(in->principal, will->topic))
+    if (!hub_principal_may_publish(in->principal, in->id, will->topic))
         return BT_MQTT_NOT_AUTHORIZED;
     return 0;
 }
 
-static uint8_t admit(struct hub_conn *c, struct login *in)
+static bool log_in(struct hub_conn *c, struct login *in)
 {
     const struct bt_mqtt_connect *m = &in->packet.connect;
+    struct hub_peer peer;
+    const struct hub_login login = {
+        .has_user = m->has_username,
+        .has_password = m->has_password,
+        .username = m->username,
+        .password = m->password,
+        .peer = &peer,
+    };
+    const struct bt_password *work;
+    int r;
+
+    hub_stream_peer(c->stream, &peer);
+    r = hub_auth_login(c->worker->hub->auth, &login, &in->principal, &work);
+    if (r == HUB_LOGIN_WORK)
+        r = bt_password_check(work, m->password) && in->principal != NULL
+                ? 0
+                : HUB_LOGIN_REFUSED;
+    return r == 0;
+}
+
+static uint8_t admit(struct hub_conn *c, struct login *in)
+{
     struct hub *hub = c->worker->hub;
 
     if (in->id.len > HUB_MAX_CLIENT_ID)
         return BT_MQTT_BAD_CLIENT_ID;
     if (has(&in->packet.props, BT_MQTT_P_AUTH_METHOD))
         return BT_MQTT_BAD_AUTH_METHOD;
-    in->principal = hub_auth_login(hub->auth, m->has_username, m->username,
-                                   m->has_password, m->password);
-    if (in->principal == NULL)
+    if (!log_in(c, in))
         return BT_MQTT_BAD_LOGIN;
     return check_will(hub, in);
 }
@@ -197,10 +215,8 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
     const struct bt_mqtt_connect *m = &in->packet.connect;
 
     *p = (struct bt_mqtt_props){
-        .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_QOS |
-                   1u << BT_MQTT_P_MAX_PACKET,
+        .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_PACKET,
         .receive_max = HUB_MAX_UNACKED,
-        .max_qos = 1,
         .max_packet = (uint32_t)conf->max_packet,
         .topic_alias_max = (uint16_t)conf->max_aliases,
         .session_expiry = c->link.session->expiry_s,

@@ -21,12 +21,30 @@ enum hub_overflow { HUB_OVERFLOW_OLDEST, HUB_OVERFLOW_NEWEST };
 
 struct hub_permission {
     uint32_t action; /* 0 pub, 1 sub */
-    struct bt_conf_strings permit;
+    struct bt_conf_strings permit, deny;
+};
+/* What one client may use; 0 = no limit, or that of the hub where a principal says it. */
+struct hub_client_limits {
+    uint32_t connections;    /* of one principal at a time */
+    uint32_t messages_rate;  /* PUBLISH packets a second */
+    uint32_t messages_burst; /* as many at once; 0 = a second's worth */
+    uint32_t subscriptions;
+    uint32_t inflight;   /* unacknowledged deliveries */
+    uint32_t queue;      /* deliveries waiting in memory */
+    uint64_t bytes_rate; /* bytes read a second */
+    uint64_t packet;     /* largest packet it may send */
 };
 struct hub_principal_conf {
     char *username;
-    char *password;                  /* NULL: a certificate principal */
-    struct bt_conf_list permissions; /* struct hub_permission */
+    char *password;                                  /* NULL: a certificate principal */
+    char *cert_cn, *cert_subject, *cert_fingerprint; /* demanded; NULL: any */
+    struct bt_conf_list permissions;                 /* struct hub_permission */
+    struct hub_client_limits limits;                 /* 0: as the hub's */
+};
+struct hub_listener_conf {
+    char *address;
+    char *path;                     /* WebSocket: the only one; NULL = all */
+    struct bt_conf_strings origins; /* WebSocket: none = all */
 };
 struct hub_rule_end {
     char *topic;
@@ -37,6 +55,7 @@ struct hub_rule_conf {
 };
 struct hub_conf {
     struct bt_conf_strings listen;
+    struct bt_conf_list listeners;  /* struct hub_listener_conf */
     bool anonymous;                 /* allow clients without a user name */
     struct bt_conf_list principals; /* struct hub_principal_conf */
     struct bt_conf_list rules;      /* struct hub_rule_conf, key `subscriptions` */
@@ -48,6 +67,7 @@ struct hub_conf {
     int64_t max_session_expiry;     /* ms, 0 = no limit */
     int64_t max_keepalive;          /* ms, 0 = no limit */
     uint32_t max_connections;
+    struct hub_client_limits client; /* of every client */
     uint32_t max_inflight; /* message.egress.qos1.buffer.size: unacknowledged deliveries
                               per session */
     uint32_t max_queued;   /* deliveries waiting in memory per session */
@@ -56,8 +76,6 @@ struct hub_conf {
     int64_t connect_timeout;   /* ms from accept to CONNECT */
     int64_t session_expiry; /* ms a persistent 3.1.1 session is kept after disconnect; 0 =
                                for ever */
-    uint32_t recorder_clients; /* clients whose last events are kept; 0 = none */
-    int64_t sys_interval;      /* ms between updates of $SYS topics; 0 = none */
     char *storage_dir;
     char *durability_text;   /* as written; what it says is in the next two */
     uint32_t durability;     /* enum hub_durability */

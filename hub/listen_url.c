@@ -21,25 +21,42 @@ static int parse_later(const char *rest, struct hub_listen_url *out)
 static const struct scheme {
     const char *name;
     int (*parse)(const char *rest, struct hub_listen_url *out);
+    uint16_t port;
+    bool ws;
 } schemes[] = {
-    { "tcp", parse_tcp },   { "mqtt", parse_tcp },  { "unix", parse_unix },
-    { "ssl", parse_later }, { "tls", parse_later }, { "mqtts", parse_later },
-    { "ws", parse_later },  { "wss", parse_later },
+    { "tcp", parse_tcp, HUB_LISTEN_TCP_PORT, false },
+    { "mqtt", parse_tcp, HUB_LISTEN_TCP_PORT, false },
+    { "unix", parse_unix, 0, false },
+    { "ws", parse_tcp, HUB_LISTEN_WS_PORT, true },
+    { "ssl", parse_later, 0, false },
+    { "tls", parse_later, 0, false },
+    { "mqtts", parse_later, 0, false },
+    { "wss", parse_later, 0, true },
 };
+
+static const struct scheme *find_scheme(const char *text, size_t n)
+{
+    for (size_t i = 0; i < BT_ARRAY_LEN(schemes); i++)
+        if (strlen(schemes[i].name) == n && strncasecmp(schemes[i].name, text, n) == 0)
+            return &schemes[i];
+    return NULL;
+}
 
 int hub_listen_url_parse(const char *text, struct hub_listen_url *out)
 {
     const char *sep = strstr(text, "://");
-    size_t n;
+    const struct scheme *s;
 
-    *out = (struct hub_listen_url){ .kind = HUB_LISTEN_TCP };
+    *out = (struct hub_listen_url){ .kind = HUB_LISTEN_TCP, .scheme = "" };
     if (sep == NULL)
         return HUB_LISTEN_SYNTAX;
-    n = (size_t)(sep - text);
-    for (size_t i = 0; i < BT_ARRAY_LEN(schemes); i++)
-        if (strlen(schemes[i].name) == n && strncasecmp(schemes[i].name, text, n) == 0)
-            return schemes[i].parse(sep + 3, out);
-    return HUB_LISTEN_SCHEME;
+    s = find_scheme(text, (size_t)(sep - text));
+    if (s == NULL)
+        return HUB_LISTEN_SCHEME;
+    out->scheme = s->name;
+    out->port = s->port;
+    out->ws = s->ws;
+    return s->parse(sep + 3, out);
 }
 
 static int parse_unix(const char *rest, struct hub_listen_url *out)
@@ -54,12 +71,18 @@ static int parse_unix(const char *rest, struct hub_listen_url *out)
     return 0;
 }
 
-static int parse_port(const char *s, uint16_t *out)
+/* What may stand behind host and port. */
+static bool is_end(const char *s, bool ws)
+{
+    return s[0] == '\0' || strcmp(s, "/") == 0 || (ws && s[0] == '/');
+}
+
+static int parse_port(const char *s, bool ws, uint16_t *out)
 {
     uint32_t port = 0;
     size_t n = strspn(s, "0123456789");
 
-    if (n == 0 || n > 5 || (s[n] != '\0' && strcmp(s + n, "/") != 0))
+    if (n == 0 || n > 5 || !is_end(s + n, ws))
         return HUB_LISTEN_PORT;
     for (size_t i = 0; i < n; i++)
         port = port * 10 + (uint32_t)(s[i] - '0');
@@ -102,9 +125,8 @@ static int parse_tcp(const char *rest, struct hub_listen_url *out)
     end = host + n;
     if (six && (*end++ != ']' || inet_pton(AF_INET6, out->host, &addr) != 1))
         return HUB_LISTEN_SYNTAX;
-    out->port = HUB_LISTEN_DEFAULT_PORT;
     out->loopback = is_loopback(out->host);
     if (*end == ':')
-        return parse_port(end + 1, &out->port);
-    return n > 0 && (*end == '\0' || strcmp(end, "/") == 0) ? 0 : HUB_LISTEN_SYNTAX;
+        return parse_port(end + 1, out->ws, &out->port);
+    return n > 0 && is_end(end, out->ws) ? 0 : HUB_LISTEN_SYNTAX;
 }

@@ -24,6 +24,7 @@
 #include "hub/conn.h"
 #include "hub/listen_url.h"
 #include "hub/worker.h"
+#include "hub/ws_stream.h"
 
 #define BACKLOG          1024
 #define ACCEPTS_PER_TURN 64
@@ -47,14 +48,23 @@ static struct bt_metric m_refused =
     BT_METRIC("baetyl_hub_connections_refused_total", BT_COUNTER,
               "Connections closed at once because of the connection limit.");
 
+static bool is_loopback(const char *address)
+{
+    struct hub_listen_url url;
+
+    return hub_listen_url_parse(address, &url) == 0 && url.loopback;
+}
+
 bool hub_listeners_loopback(const struct hub_conf *conf)
 {
-    for (size_t i = 0; i < conf->listen.n; i++) {
-        struct hub_listen_url url;
+    const struct hub_listener_conf *list = conf->listeners.items;
 
-        if (hub_listen_url_parse(conf->listen.items[i], &url) != 0 || !url.loopback)
+    for (size_t i = 0; i < conf->listen.n; i++)
+        if (!is_loopback(conf->listen.items[i]))
             return false;
-    }
+    for (size_t i = 0; i < conf->listeners.n; i++)
+        if (!is_loopback(list[i].address))
+            return false;
     return true;
 }
 
@@ -110,13 +120,14 @@ static void describe(struct hub_listener *l)
     if (getsockname(l->fd, (struct sockaddr *)&ss, &len) == 0)
         port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
                                               : ((struct sockaddr_in *)&ss)->sin_port);
-    (void)snprintf(l->text, sizeof(l->text),
-                   strchr(l->url.host, ':') != NULL ? "tcp://[%.120s]:%u"
-                                                    : "tcp://%.120s:%u",
-                   l->url.host, port);
+    (void)snprintf(
+        l->text, sizeof(l->text),
+        strchr(l->url.host, ':') != NULL ? "%s://[%.120s]:%u" : "%s://%.120s:%u",
+        strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme, l->url.host, port);
 }
 
-static int open_one(struct hub *hub, const char *address)
+static int open_one(struct hub *hub, const char *address,
+                    const struct hub_listener_conf *conf)
 {
     struct hub_listener *l = bt_calloc(1, sizeof(*l));
     int r;
@@ -139,6 +150,9 @@ static int open_one(struct hub *hub, const char *address)
     }
     l->open = true;
     l->opts.local = l->url.loopback;
+    l->opts.ws = l->opts.layered = l->url.ws;
+    if (conf != NULL)
+        l->opts.ws_rules = (struct hub_ws_rules){ conf->path, &conf->origins };
     describe(l);
     bt_log(BT_LOG_INFO, "HUB-LISTEN", "listening", "address=%s", l->text);
     return 0;
@@ -165,10 +179,18 @@ static int write_ports(const struct hub *hub)
 int hub_listeners_open(struct hub *hub)
 {
     const struct bt_conf_strings *listen_on = &hub->conf->listen;
+    const struct hub_listener_conf *list = hub->conf->listeners.items;
 
     bt_metric_register(&m_refused);
-    for (size_t i = listen_on->n; i > 0; i--) { /* the list is built from its end */
-        int r = open_one(hub, listen_on->items[i - 1]);
+    /* The list is built from its end. */
+    for (size_t i = hub->conf->listeners.n; i > 0; i--) {
+        int r = open_one(hub, list[i - 1].address, &list[i - 1]);
+
+        if (r != 0)
+            return r;
+    }
+    for (size_t i = listen_on->n; i > 0; i--) {
+        int r = open_one(hub, listen_on->items[i - 1], NULL);
 
         if (r != 0)
             return r;
@@ -178,10 +200,8 @@ int hub_listeners_open(struct hub *hub)
 
 int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stream **out)
 {
-    (void)o;
-    (void)fd;
     *out = NULL;
-    return 0;
+    return o->ws ? hub_ws_stream_new(&o->ws_rules, NULL, fd, out) : 0;
 }
 
 static void pass_on(struct hub_listener *l, int fd)

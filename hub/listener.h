@@ -5,11 +5,14 @@
 
 #include "hub/hub_internal.h"
 #include "hub/stream.h"
+#include "hub/ws_handshake.h"
 
 /* What a connection knows of the listener it came by; lives as long as the hub. */
 struct hub_listener_opts {
     bool local;   /* Unix socket or loopback */
     bool layered; /* TLS or WebSocket: handshakes are spread over the workers */
+    bool ws;
+    struct hub_ws_rules ws_rules;
 };
 
 /* Open every address of the configuration. BT_EIO names the address that failed; those

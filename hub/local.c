@@ -16,7 +16,6 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/props.h"
-#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define MAX_LOCAL_QOS0 4096u /* QoS 0 deliveries a slow module may have waiting */
@@ -112,14 +111,14 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     struct event *e;
 
     if (o->qos == 0 && c->n_qos0 >= MAX_LOCAL_QOS0) {
-        hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
+        c->home->counts.dropped++;
         return;
     }
     msg = hub_pub_msg(o->pub);
     e = msg == NULL ? NULL : new_event(0, 0);
     if (e == NULL) {
         hub_msg_unref(msg);
-        hub_drop(l->session, o->pub->topic, HUB_DROP_NO_MEMORY);
+        c->home->counts.dropped++;
         return;
     }
     e->delivery = (struct hub_delivery){
@@ -135,12 +134,13 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     if (o->qos == 0)
         c->n_qos0++;
     c->home->counts.sent++;
-    c->home->counts.payload_out += o->pub->payload.len;
     tell(c, EV_MESSAGE, e);
 }
 
-static void link_acked(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason)
+static void link_acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
+                       uint64_t token, uint8_t reason)
 {
+    (void)type; /* QoS 2 is neither published nor granted */
     (void)pid;
     tell(client_of(l), EV_PUBLISHED, new_event(reason, token));
 }
@@ -191,21 +191,33 @@ static struct bt_slice slice_of(const char *s)
 
 static const struct hub_principal *login(const struct hub_client *c)
 {
+    const struct hub_login in = {
+        .has_user = true,
+        .has_password = c->password != NULL,
+        .username = slice_of(c->username),
+        .password = slice_of(c->password),
+    };
+    const struct hub_principal *p;
+    const struct bt_password *work;
+    int r;
+
     if (c->username == NULL)
         return hub_auth_internal(c->hub->auth);
-    return hub_auth_login(c->hub->auth, true, slice_of(c->username), c->password != NULL,
-                          slice_of(c->password));
+    r = hub_auth_login(c->hub->auth, &in, &p, &work);
+    if (r == HUB_LOGIN_WORK)
+        r = bt_password_check(work, in.password) ? 0 : HUB_LOGIN_REFUSED;
+    return r == 0 ? p : NULL;
 }
 
 static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 {
     for (size_t i = 0; i < c->opts.n_subs; i++) {
         struct bt_mqtt_sub sub = { .filter = slice_of(c->subs[i].filter),
-                                   .qos = c->subs[i].qos };
+                                   .qos = BT_MIN(c->subs[i].qos, 1) };
 
         if (!hub_filter_allowed(c->hub, sub.filter))
             return BT_MQTT_BAD_FILTER;
-        if (!hub_principal_may_subscribe(s->principal, sub.filter))
+        if (!hub_session_may_subscribe(s, sub.filter))
             return BT_MQTT_NOT_AUTHORIZED;
         if (hub_session_subscribe(s, &sub, 0, NULL) < 0)
             return BT_MQTT_QUOTA;
@@ -300,10 +312,9 @@ static void on_publish(struct hub_client *c, struct request *q)
             tell(c, EV_PUBLISHED, new_event(BT_MQTT_UNSPECIFIED, q->token));
     } else {
         pub.origin = s->addr;
-        if (!hub_principal_may_publish(s->principal, pub.topic))
+        if (!hub_session_may_publish(s, pub.topic))
             refused = BT_MQTT_NOT_AUTHORIZED;
         c->home->counts.received++;
-        c->home->counts.payload_in += pub.payload.len;
         hub_session_publish(s, &pub, 1, q->token, refused);
     }
     hub_pub_deinit(&pub);

@@ -25,7 +25,7 @@ struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
     atomic_init(&e->refs, 1);
     atomic_init(&e->state, HUB_Q_NEW);
     e->qseq = qseq;
-    e->msg = hub_msg_ref(msg);
+    e->msg = msg != NULL ? hub_msg_ref(msg) : NULL;
     return e;
 }
 

@@ -14,7 +14,7 @@ static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publ
     if (!hub_topic_allowed(c->worker->hub, m->topic))
         return m->topic.len > 0 && m->topic.ptr[0] == '$' ? BT_MQTT_NOT_AUTHORIZED
                                                           : BT_MQTT_BAD_TOPIC;
-    if (!hub_principal_may_publish(c->link.session->principal, m->topic))
+    if (!hub_session_may_publish(c->link.session, m->topic))
         return BT_MQTT_NOT_AUTHORIZED;
     return 0;
 }
@@ -45,15 +45,13 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
 
     if (r != 0)
         return r;
-    if (m.qos > 1)
-        return BT_MQTT_NO_QOS;
     if (c->version == BT_MQTT_50) {
         r = check_props(c, &m, &props);
         if (r != 0)
             return r;
+        if (hub_session_over_quota(s, m.qos, m.pid))
+            return BT_MQTT_RECEIVE_MAX;
     }
-    if (m.qos == 1 && s->n_unacked >= HUB_MAX_UNACKED && c->version == BT_MQTT_50)
-        return BT_MQTT_RECEIVE_MAX;
     refused = check_publish(c, &m);
     if (refused != 0 && c->version != BT_MQTT_50)
         return refused;
@@ -75,18 +73,6 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
     if (s == c->link.session && s->n_unacked >= HUB_MAX_UNACKED)
         hub_conn_pause(c);
     return 0;
-}
-
-static int on_puback(struct hub_conn *c, const uint8_t *p, size_t n)
-{
-    struct bt_mqtt_packet m;
-    int r = bt_mqtt_decode(p, n, c->version, &m);
-
-    if (r == 0 && !hub_session_ack(c->link.session, m.pid))
-        bt_log(BT_LOG_DEBUG, "HUB-PUBACK",
-               "acknowledgement of an unknown packet identifier", "client=%s pid=%u",
-               c->link.session->id, m.pid);
-    return r;
 }
 
 static int on_pingreq(struct hub_conn *c, const uint8_t *p, size_t n)
@@ -121,9 +107,15 @@ static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
 }
 
 static int (*const handlers[16])(struct hub_conn *c, const uint8_t *p, size_t n) = {
-    [BT_MQTT_PUBLISH] = on_publish,         [BT_MQTT_PUBACK] = on_puback,
-    [BT_MQTT_SUBSCRIBE] = hub_on_subscribe, [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,
-    [BT_MQTT_PINGREQ] = on_pingreq,         [BT_MQTT_DISCONNECT] = on_disconnect,
+    [BT_MQTT_PUBLISH] = on_publish,
+    [BT_MQTT_PUBACK] = hub_on_puback,
+    [BT_MQTT_PUBREC] = hub_on_pubrec,
+    [BT_MQTT_PUBREL] = hub_on_pubrel,
+    [BT_MQTT_PUBCOMP] = hub_on_pubcomp,
+    [BT_MQTT_SUBSCRIBE] = hub_on_subscribe,
+    [BT_MQTT_UNSUBSCRIBE] = hub_on_unsubscribe,
+    [BT_MQTT_PINGREQ] = on_pingreq,
+    [BT_MQTT_DISCONNECT] = on_disconnect,
 };
 
 int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n)

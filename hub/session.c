@@ -15,7 +15,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "hub/recorder.h"
 #include "hub/worker.h"
 
 uint32_t hub_id_hash(struct bt_slice id)
@@ -51,7 +50,6 @@ struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
     s->hash = hub_id_hash(id);
     s->worker = w;
     s->sid = sid;
-    s->next_pid = 1;
     if (hub_worker_add_session(w, s) != 0) {
         hub_addr_unref(s->addr);
         bt_free(s);
@@ -66,7 +64,6 @@ static void unlink_entries(struct hub_session *s, struct hub_qentry *from)
         struct hub_qentry *next = from->next;
 
         s->n_queued--;
-        s->worker->counts.queued--;
         hub_qentry_unref(from);
         from = next;
     }
@@ -76,7 +73,6 @@ static void drop_queue(struct hub_session *s)
 {
     unlink_entries(s, s->head);
     s->head = s->waiting = s->tail = NULL;
-    s->worker->counts.inflight -= s->n_inflight;
     s->n_inflight = 0;
 }
 
@@ -100,6 +96,7 @@ void hub_session_free(struct hub_session *s)
                          (struct bt_slice){ (const uint8_t *)f->text, f->len }, s->addr);
         bt_free(f);
     }
+    bt_free(s->incoming);
     hub_msg_unref(s->will);
     hub_worker_remove_session(s->worker, s);
     s->addr->session = NULL;
@@ -138,23 +135,7 @@ void hub_session_store(struct hub_session *s, int64_t disconnected_ms)
 
 /* ---- Sending ---- */
 
-static uint16_t take_pid(struct hub_session *s)
-{
-    const struct hub_qentry *e = s->head;
-
-    /* Identifiers are given out in list order, so a clash is always with the oldest ones.
-     */
-    while (e != NULL && e != s->waiting && e->pid == s->next_pid) {
-        s->next_pid = s->next_pid == UINT16_MAX ? 1 : (uint16_t)(s->next_pid + 1);
-        e = e->next;
-    }
-    uint16_t pid = s->next_pid;
-
-    s->next_pid = s->next_pid == UINT16_MAX ? 1 : (uint16_t)(s->next_pid + 1);
-    return pid;
-}
-
-static void send_entry(struct hub_session *s, struct hub_qentry *e)
+static void send_publish(struct hub_session *s, struct hub_qentry *e)
 {
     struct hub_pub pub = {
         .topic = hub_msg_topic(e->msg),
@@ -170,12 +151,27 @@ static void send_entry(struct hub_session *s, struct hub_qentry *e)
         .subids = e->subids,
         .dup = e->sent,
         .retain = e->retain,
-        .pid = e->pid,
+        .pid = hub_qseq_pid(e->qseq),
         .token = e->qseq,
     };
 
     e->sent = true;
     s->link->ops->publish(s->link, &out);
+}
+
+static void send_entry(struct hub_session *s, struct hub_qentry *e)
+{
+    if (e->phase == HUB_Q_PUBLISH)
+        send_publish(s, e);
+    else if (e->phase == HUB_Q_RELEASED)
+        s->link->ops->acked(s->link, BT_MQTT_PUBREL, hub_qseq_pid(e->qseq), 0, 0);
+}
+
+/* Whether the next one may leave. */
+static bool may_send(const struct hub_session *s)
+{
+    return s->link != NULL && s->waiting != NULL && s->n_inflight < s->window &&
+           s->waiting->qseq - s->head->qseq < HUB_PIDS && s->link->ops->ready(s->link);
 }
 
 static void read_more(struct hub_session *s)
@@ -199,14 +195,11 @@ static void read_more(struct hub_session *s)
 
 void hub_session_pump(struct hub_session *s)
 {
-    while (s->link != NULL && s->waiting != NULL && s->n_inflight < s->window &&
-           s->link->ops->ready(s->link)) {
+    while (may_send(s)) {
         struct hub_qentry *e = s->waiting;
 
-        e->pid = take_pid(s);
         s->waiting = e->next;
         s->n_inflight++;
-        s->worker->counts.inflight++;
         send_entry(s, e);
     }
     read_more(s);
@@ -223,7 +216,6 @@ static void append(struct hub_session *s, struct hub_qentry *e)
     if (s->waiting == NULL)
         s->waiting = e;
     s->n_queued++;
-    s->worker->counts.queued++;
 }
 
 static void to_disk(struct hub_session *s, uint64_t from)
@@ -231,7 +223,6 @@ static void to_disk(struct hub_session *s, uint64_t from)
     if (!s->on_disk) {
         s->on_disk = true;
         s->disk_from = from;
-        hub_record(s, &(struct hub_fact){ .kind = HUB_EV_ON_DISK });
     }
 }
 
@@ -265,7 +256,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     struct hub_qentry *e = NULL;
 
     if (!s->persistent && (s->link == NULL || s->n_queued >= limit)) {
-        hub_drop(s, pub->topic, s->link == NULL ? HUB_DROP_OFFLINE : HUB_DROP_QUEUE_FULL);
+        s->worker->counts.dropped++;
         return;
     }
     msg = hub_pub_msg(pub);
@@ -274,7 +265,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         hub_msg_unref(msg);
     }
     if (e == NULL) {
-        hub_drop(s, pub->topic, HUB_DROP_NO_MEMORY);
+        s->worker->counts.dropped++;
         if (ticket != NULL)
             atomic_store(&ticket->failed, true);
         return;
@@ -293,7 +284,6 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         hub_qentry_unref(e);
         return;
     }
-    hub_trace(s, HUB_EV_QUEUED, .n = out->qos, .text = pub->topic);
     append(s, e);
     hub_session_pump(s);
 }
@@ -309,37 +299,41 @@ void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
         .subids = t->subids,
     };
 
-    if ((t->flags & HUB_SUB_NO_LOCAL) != 0 && pub->origin == s->addr) {
-        hub_record(s, &(struct hub_fact){ HUB_EV_NO_LOCAL, .text = pub->topic });
+    if ((t->flags & HUB_SUB_NO_LOCAL) != 0 && pub->origin == s->addr)
         return;
-    }
     if (out.qos > 0)
         deliver_queued(s, pub, t, &out, ticket);
     else if (s->link != NULL)
         s->link->ops->publish(s->link, &out);
     else
-        hub_drop(s, pub->topic, HUB_DROP_OFFLINE);
+        s->worker->counts.dropped++;
 }
 
-bool hub_session_ack(struct hub_session *s, uint16_t pid)
+/* ---- Acknowledgements ---- */
+
+struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pid)
 {
-    struct hub_qentry **at = &s->head, *prev = NULL, *e;
+    struct hub_qentry *e = s->head;
+
+    while (e != s->waiting && hub_qseq_pid(e->qseq) != pid)
+        e = e->next;
+    return e != s->waiting ? e : NULL;
+}
+
+void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
+{
+    struct hub_qentry **at = &s->head, *prev = NULL;
     uint32_t state = HUB_Q_NEW;
 
-    while (*at != s->waiting && (*at)->pid != pid) {
+    while (*at != e) {
         prev = *at;
-        at = &(*at)->next;
+        at = &prev->next;
     }
-    e = *at;
-    if (e == s->waiting)
-        return false;
     *at = e->next;
     if (s->tail == e)
         s->tail = prev;
     s->n_queued--;
     s->n_inflight--;
-    s->worker->counts.queued--;
-    s->worker->counts.inflight--;
     if (s->persistent &&
         !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
         struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
@@ -351,7 +345,24 @@ bool hub_session_ack(struct hub_session *s, uint16_t pid)
     }
     hub_qentry_unref(e);
     hub_session_pump(s);
+}
+
+bool hub_session_ack(struct hub_session *s, uint16_t pid)
+{
+    struct hub_qentry *e = hub_session_inflight(s, pid);
+
+    if (e == NULL || e->qos != 1)
+        return false;
+    hub_session_complete(s, e);
     return true;
+}
+
+void hub_session_skip(struct hub_session *s, uint64_t token)
+{
+    struct hub_qentry *e = hub_session_inflight(s, hub_qseq_pid(token));
+
+    if (e != NULL)
+        hub_session_complete(s, e);
 }
 
 /* ---- Coming and going ---- */
@@ -363,16 +374,18 @@ void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t wind
     s->link_serial++;
     s->window = window;
     s->expires_ms = 0;
+    /* All is sent again, as far as the new connection's window allows. */
+    s->waiting = s->head;
+    s->n_inflight = 0;
+    /* And the client sends again what was not acknowledged to it. */
+    s->n_owed = 0;
+    for (struct hub_unacked *u = s->unacked; u != NULL; u = u->next)
+        u->stale = true;
+    hub_incoming_mark(&s->incoming, HUB_IN_OLD);
 }
 
 void hub_session_resume(struct hub_session *s)
 {
-    struct hub_qentry *e = s->head, *next;
-
-    for (; e != NULL && e != s->waiting && s->link != NULL; e = next) {
-        next = e->next; /* an entry the client cannot take is gone after this */
-        send_entry(s, e);
-    }
     hub_session_pump(s);
 }
 
@@ -396,21 +409,22 @@ static void publish_will(struct hub_session *s)
     hub_pub_deinit(&pub);
 }
 
-/* While the client is away only what is in flight stays in memory; the rest is on disk.
- */
+/* While the client is away only what was sent stays in memory; the rest is on disk. */
 static void trim(struct hub_session *s)
 {
-    struct hub_qentry *e = s->waiting, *last = NULL;
+    struct hub_qentry *e = s->head, *last = NULL;
 
+    while (e != NULL && e->sent) {
+        last = e;
+        e = e->next;
+    }
+    s->waiting = NULL;
     if (e == NULL)
         return;
-    for (struct hub_qentry *it = s->head; it != e; it = it->next)
-        last = it;
     if (!s->on_disk || e->qseq < s->disk_from) {
         s->on_disk = true;
         s->disk_from = e->qseq;
     }
-    s->waiting = NULL;
     s->tail = last;
     if (last != NULL)
         last->next = NULL;
@@ -431,6 +445,7 @@ void hub_session_detach(struct hub_session *s, bool will)
     if (will)
         publish_will(s);
     hub_msg_unref(bt_steal(s->will));
+    hub_incoming_mark(&s->incoming, HUB_IN_OLD);
     if (!s->persistent || s->expiry_s == 0) {
         hub_session_end(s);
         return;

@@ -8,6 +8,7 @@
 #include "core/mqtt.h"
 #include "hub/addr.h"
 #include "hub/auth.h"
+#include "hub/incoming.h"
 #include "hub/match.h"
 #include "hub/msg.h"
 #include "hub/store.h"
@@ -19,7 +20,8 @@ struct hub_conf;
 
 #define HUB_MAX_CLIENT_ID 1024u
 #define HUB_MAX_FILTERS   4096u /* per session */
-/* Publishes of one client waiting for their commit; announced as receive maximum. */
+/* Publishes of one client that wait for their commit, and for version 5 all that are not
+ * completed: the receive maximum. */
 #define HUB_MAX_UNACKED 1024u
 #define HUB_READ_ROWS   256u /* entries asked of the store at once */
 
@@ -39,8 +41,9 @@ struct hub_link_ops {
     bool (*ready)(struct hub_link *l);
     /* QoS 0 may be dropped (and is counted) when there is no room. */
     void (*publish)(struct hub_link *l, const struct hub_out *o);
-    /* PUBACK and friends to the publisher. */
-    void (*acked)(struct hub_link *l, uint16_t pid, uint64_t token, uint8_t reason);
+    /* PUBACK, PUBREC, PUBREL or PUBCOMP. In-process clients know PUBACK only. */
+    void (*acked)(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
+                  uint64_t token, uint8_t reason);
     /* Bytes of an answer that waited for a commit (network only). */
     void (*answer)(struct hub_link *l, struct bt_slice bytes);
     /* Publishes waiting for their commit fell below the limit again. */
@@ -69,8 +72,10 @@ struct hub_unacked {
     struct hub_addr *addr;
     uint64_t token;
     uint16_t pid;
-    uint8_t reason;
+    uint8_t reason, qos;
     bool done, orphan;
+    bool stale;    /* came by an earlier connection, whose client sends it again */
+    bool incoming; /* QoS 2: its identifier is in the session's set */
 };
 
 struct hub_session {
@@ -82,6 +87,7 @@ struct hub_session {
     struct hub_filter *filters;
     struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
     struct hub_unacked *unacked, *unacked_tail;
+    struct hub_incoming *incoming; /* QoS 2 publishes that are not completed */
     struct hub_msg *will;
     uint64_t sid, qseq; /* qseq: the newest given out */
     uint64_t disk_from,
@@ -92,17 +98,33 @@ struct hub_session {
     uint32_t hash;
     uint32_t n_queued; /* in memory, in flight included */
     uint32_t n_unacked, n_filters;
-    uint16_t n_inflight, window, next_pid;
+    uint32_t n_owed; /* publishes of this connection that are not completed */
+    uint16_t n_inflight, window;
     uint16_t id_len;
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
     bool on_disk, reading, read_stale, stored;
-    bool traced; /* hub/recorder.h */
     char id[];
 };
 
 /* The session expiry (s) that a client gets when it asks for this one. */
 uint32_t hub_expiry_granted(const struct hub_conf *conf, uint32_t asked);
+static inline struct bt_slice hub_session_id(const struct hub_session *s)
+{
+    return (struct bt_slice){ (const uint8_t *)s->id, s->id_len };
+}
+static inline bool hub_session_may_publish(const struct hub_session *s,
+                                           struct bt_slice topic)
+{
+    return hub_principal_may_publish(s->principal, hub_session_id(s), topic);
+}
+/* As hub_principal_may_subscribe, for a filter or for one topic. */
+static inline bool hub_session_may_subscribe(const struct hub_session *s,
+                                             struct bt_slice filter)
+{
+    return hub_principal_may_subscribe(s->principal, hub_session_id(s), filter);
+}
+
 uint32_t hub_id_hash(struct bt_slice id);
 struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
                                     uint64_t sid) BT_MUST_CHECK;
@@ -111,9 +133,10 @@ void hub_session_end(struct hub_session *s);
 /* Free the memory only (hub shutdown): rows stay. */
 void hub_session_free(struct hub_session *s);
 
-/* Attach a link; what is in flight is sent again with DUP, then what waits. Call after
- * CONNACK. */
+/* Attach a link. window: deliveries it takes unacknowledged. */
 void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window);
+/* Call after CONNACK: what was in flight is sent again (PUBLISH with DUP, PUBREL), then
+ * what waits. */
 void hub_session_resume(struct hub_session *s);
 /* The link is gone. will: publish the will. Ends the session when it does not persist. */
 void hub_session_detach(struct hub_session *s, bool will);
@@ -124,8 +147,30 @@ void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
                          const struct hub_target *t, struct hub_ticket *ticket);
 /* Send what waits as far as the window and the link allow. */
 void hub_session_pump(struct hub_session *s);
-/* The client acknowledged pid. false: unknown identifier. */
+/* PUBACK of a QoS 1 delivery. false: unknown identifier. */
 bool hub_session_ack(struct hub_session *s, uint16_t pid);
+/* The link cannot send the delivery with this token at all: done with, as if
+ * acknowledged. */
+void hub_session_skip(struct hub_session *s, uint64_t token);
+/* The delivery that is in flight under this identifier; NULL: none. */
+struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pid);
+/* It is done with: leaves the queue, and the store. */
+void hub_session_complete(struct hub_session *s, struct hub_qentry *e);
+
+/* hub/session_qos2.c: QoS 2 deliveries (MQTT 5.0 §4.3.3). */
+/* PUBREC: the message is the client's now, PUBREL answers; with an error it is done. */
+void hub_session_pubrec(struct hub_session *s, uint16_t pid, uint8_t reason);
+/* PUBCOMP. false: unknown identifier. */
+bool hub_session_pubcomp(struct hub_session *s, uint16_t pid);
+/* QoS 2 publishes of this client. */
+/* PUBREL: the identifier is free again, PUBCOMP answers. */
+void hub_session_pubrel(struct hub_session *s, uint16_t pid);
+/* true: the PUBLISH with this identifier came before; it is answered when it is time. */
+bool hub_session_repeated(struct hub_session *s, uint16_t pid);
+/* The publish is safe, or could not be made so. */
+void hub_session_incoming_done(struct hub_session *s, uint16_t pid, uint8_t reason);
+/* Whether one more publish is more than the receive maximum (MQTT 5.0 §3.3.4) allows. */
+bool hub_session_over_quota(struct hub_session *s, uint8_t qos, uint16_t pid);
 /* Answer to HUB_OP_READ. Takes rows. */
 void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows);
 

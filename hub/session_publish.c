@@ -1,6 +1,8 @@
 /* Sessions: what this client publishes, and the order of its acknowledgements. A publish
- * that must be stored gets a ticket; its PUBACK leaves after the commit. One that needs
- * no commit is acknowledged at once, unless an earlier one still waits (MQTT 5.0 §4.6).
+ * that must be stored gets a ticket; its PUBACK or PUBREC leaves after the commit. One
+ * that needs no commit is acknowledged at once, unless an earlier one still waits (MQTT
+ * 5.0 §4.6). What an earlier connection published is not acknowledged to this one: the
+ * client sends it again and expects one answer.
  *
  * Failure modes: when the commit cannot be made the ticket says so and no PUBACK leaves
  * for version 3.1.1 (the client sends again), version 5 is told "quota exceeded". */
@@ -9,10 +11,16 @@
 #include "hub/session.h"
 #include "hub/worker.h"
 
-static void tell(struct hub_session *s, uint16_t pid, uint64_t token, uint8_t reason)
+/* Acknowledge a publish. incoming: QoS 2 and known by its identifier. */
+static void answer(struct hub_session *s, const struct hub_unacked *u)
 {
-    if (s->link != NULL)
-        s->link->ops->acked(s->link, pid, token, reason);
+    if (u->incoming) {
+        hub_session_incoming_done(s, u->pid, u->reason);
+        return;
+    }
+    if (s->link != NULL && !u->stale)
+        s->link->ops->acked(s->link, u->qos == 2 ? BT_MQTT_PUBREC : BT_MQTT_PUBACK,
+                            u->pid, u->token, u->reason);
 }
 
 /* Acknowledge, in order, every finished publish at the head. */
@@ -27,16 +35,18 @@ static void drain(struct hub_session *s)
         if (s->unacked == NULL)
             s->unacked_tail = NULL;
         s->n_unacked--;
-        if (u->pid != 0 || u->token != 0)
-            tell(s, u->pid, u->token, u->reason);
+        if (!u->incoming && !u->stale)
+            s->n_owed--;
+        answer(s, u);
         bt_free(u);
     }
     if (was_full && s->n_unacked < HUB_MAX_UNACKED && s->link != NULL)
         s->link->ops->resume(s->link);
 }
 
-static struct hub_unacked *new_unacked(struct hub_session *s, uint16_t pid,
-                                       uint64_t token)
+/* The publish as it waits; a copy of what is known about it. */
+static struct hub_unacked *new_unacked(struct hub_session *s,
+                                       const struct hub_unacked *like)
 {
     struct hub_unacked *u = bt_calloc(1, sizeof(*u));
 
@@ -46,14 +56,18 @@ static struct hub_unacked *new_unacked(struct hub_session *s, uint16_t pid,
     u->ticket.to = s->worker->mbox;
     atomic_init(&u->ticket.pending, 1);
     u->addr = hub_addr_ref(s->addr);
-    u->pid = pid;
-    u->token = token;
+    u->pid = like->pid;
+    u->token = like->token;
+    u->qos = like->qos;
+    u->incoming = like->incoming;
     if (s->unacked_tail != NULL)
         s->unacked_tail->next = u;
     else
         s->unacked = u;
     s->unacked_tail = u;
     s->n_unacked++;
+    if (!u->incoming)
+        s->n_owed++;
     return u;
 }
 
@@ -66,30 +80,52 @@ static void finish(struct hub_session *s, struct hub_unacked *u, uint8_t reason)
     drain(s);
 }
 
-void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pid,
-                         uint64_t token, uint8_t refused)
+/* Remember the identifier of a QoS 2 publish. false: out of memory. */
+static bool enter(struct hub_session *s, struct hub_unacked *u)
+{
+    u->incoming = hub_incoming_add(&s->incoming, u->pid, 0) == 0;
+    s->n_owed += u->incoming;
+    return u->incoming;
+}
+
+static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now)
 {
     struct hub_unacked *u = NULL;
-    bool store = refused == 0 && hub_route_must_store(s->worker, pub);
+    bool store = now->reason == 0 && hub_route_must_store(s->worker, pub);
 
-    if (pub->qos == 0) {
-        if (refused == 0)
-            (void)hub_route(s->worker, pub, NULL);
-        return;
-    }
     if (store || s->unacked != NULL) {
-        u = new_unacked(s, pid, token);
+        u = new_unacked(s, now);
+        if (u == NULL && now->incoming)
+            hub_session_incoming_done(s, now->pid, BT_MQTT_QUOTA);
         if (u == NULL)
             return; /* not acknowledged: the client sends it again */
     }
-    if (refused == 0)
+    if (now->reason == 0)
         (void)hub_route(s->worker, pub, store ? &u->ticket : NULL);
     if (u == NULL)
-        tell(s, pid, token, refused);
+        answer(s, now);
     else if (store)
         hub_ticket_done(&u->ticket, true);
     else
-        finish(s, u, refused);
+        finish(s, u, now->reason);
+}
+
+void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pid,
+                         uint64_t token, uint8_t refused)
+{
+    if (pub->qos > 0) {
+        struct hub_unacked now = {
+            .pid = pid, .token = token, .qos = pub->qos, .reason = refused
+        };
+
+        if (pub->qos == 2 && hub_session_repeated(s, pid))
+            return;
+        if (pub->qos == 2 && refused == 0 && !enter(s, &now))
+            now.reason = BT_MQTT_QUOTA;
+        publish(s, pub, &now);
+    } else if (refused == 0) {
+        (void)hub_route(s->worker, pub, NULL);
+    }
 }
 
 void hub_session_published(struct hub_unacked *u)

@@ -67,7 +67,7 @@ int hub_session_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
                           uint32_t subid, struct hub_ticket *ticket)
 {
     struct hub_sub_opts opts = {
-        .qos = BT_MIN(sub->qos, 1),
+        .qos = sub->qos,
         .flags = (uint8_t)((sub->no_local ? HUB_SUB_NO_LOCAL : 0) |
                            (sub->retain_as_published ? HUB_SUB_RETAIN_AS_PUBLISHED : 0) |
                            (s->persistent ? HUB_SUB_PERSISTENT : 0)),
@@ -98,7 +98,7 @@ int hub_session_restore(struct hub_session *s, struct bt_slice filter, uint8_t o
                         uint32_t subid)
 {
     struct hub_sub_opts opts = {
-        .qos = BT_MIN(options & 3, 1),
+        .qos = BT_MIN(options & 3, 2),
         .flags = (uint8_t)(((options & 4) != 0 ? HUB_SUB_NO_LOCAL : 0) |
                            ((options & 8) != 0 ? HUB_SUB_RETAIN_AS_PUBLISHED : 0) |
                            HUB_SUB_PERSISTENT),
@@ -160,7 +160,7 @@ void hub_session_replay(struct hub_session *s, struct bt_slice filter,
         };
 
         /* A permit may be narrower than the filter was when it was granted. */
-        if (hub_principal_may_subscribe(s->principal, pub.topic))
+        if (hub_session_may_subscribe(s, pub.topic))
             hub_session_deliver(s, &pub, &t, NULL);
         hub_pub_deinit(&pub);
     }

@@ -41,15 +41,25 @@ struct hub_qentry {
     _Atomic uint32_t state; /* enum hub_qstate: the store moves NEW->STORED, the session
                                NEW->DROPPED (both by compare-and-swap) */
     uint64_t qseq;          /* place in the session's queue, from 1, strictly rising */
-    struct hub_msg *msg;    /* one reference owned by the entry */
+    struct hub_msg *msg;    /* one reference owned by the entry; NULL once released */
     uint8_t qos;            /* of the delivery */
     bool retain;            /* deliver with the retain flag */
     uint8_t n_subids;
     bool sent;          /* session: was sent at least once (DUP on the next) */
-    uint16_t pid;       /* session: packet identifier while in flight */
+    uint8_t phase;      /* session: enum hub_qphase */
     uint32_t subids[2]; /* subscription identifiers (version 5); more than two are cut */
     struct hub_qentry *next; /* session's window */
 };
+/* QoS 2: the receiver said PUBREC and the message is let go of, then PUBREL left. */
+enum hub_qphase { HUB_Q_PUBLISH, HUB_Q_RELEASING, HUB_Q_RELEASED };
+#define HUB_PIDS 65535u
+/* The packet identifier of a delivery follows from its place in the queue, so it is the
+ * same after a restart and needs no memory. Two that are in flight at once must be less
+ * than HUB_PIDS apart. */
+static inline uint16_t hub_qseq_pid(uint64_t qseq)
+{
+    return (uint16_t)(1 + (qseq - 1) % HUB_PIDS);
+}
 struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
     BT_MUST_CHECK; /* takes a new reference on msg; refs 1 */
 void hub_qentry_unref(struct hub_qentry *e);

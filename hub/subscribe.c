@@ -65,7 +65,7 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
                              uint32_t subid, struct hub_answer *a)
 {
     struct replay r = {
-        .opts = { .qos = BT_MIN(sub->qos, 1), .subid = subid },
+        .opts = { .qos = sub->qos, .subid = subid },
         .len = (uint32_t)sub->filter.len,
     };
     bool shared = sub->filter.len > 7 && memcmp(sub->filter.ptr, "$share/", 7) == 0;
@@ -74,7 +74,7 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
     if (!bt_mqtt_filter_ok(sub->filter) ||
         !hub_filter_allowed(s->worker->hub, sub->filter))
         return BT_MQTT_BAD_FILTER;
-    if (!hub_principal_may_subscribe(s->principal, sub->filter))
+    if (!hub_session_may_subscribe(s, sub->filter))
         return BT_MQTT_NOT_AUTHORIZED;
     res = hub_session_subscribe(s, sub, subid, &a->ticket);
     if (res < 0)

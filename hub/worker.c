@@ -15,7 +15,6 @@
 #include "hub/conn.h"
 #include "hub/listener.h"
 #include "hub/local.h"
-#include "hub/recorder.h"
 
 static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
@@ -102,10 +101,21 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
 
 static void on_message(void *arg, struct bt_msg *msg)
 {
-    struct hub_worker *w = arg;
+    handlers[msg->kind](arg, msg);
+}
 
-    w->counts.messages++;
-    handlers[msg->kind](w, msg);
+static void add_counts(struct hub_worker *w)
+{
+    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent,
+                                                 &hub_m_dropped, &hub_m_bytes_in,
+                                                 &hub_m_bytes_out };
+    const uint64_t counts[] = { w->counts.received, w->counts.sent, w->counts.dropped,
+                                w->counts.bytes_in, w->counts.bytes_out };
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(counts); i++)
+        if (counts[i] != 0)
+            bt_metric_add(metrics[i], (int64_t)counts[i]);
+    w->counts = (struct hub_counts){ 0 };
 }
 
 static void on_prepare(void *arg)
@@ -123,7 +133,7 @@ static void on_prepare(void *arg)
         hub_conn_free(bt_list_entry(it, struct hub_conn, all));
     if (w->batch.n > 0)
         hub_store_submit(w->hub->store, &w->batch);
-    hub_counts_add(&w->counts, w->index);
+    add_counts(w);
 }
 
 static bool expire_sessions(struct hub_worker *w)
@@ -222,7 +232,6 @@ void hub_worker_free(struct hub_worker *w)
     bt_mbox_free(w->mbox);
     bt_loop_free(w->loop);
     hub_cache_free(w->cache);
-    hub_recorder_free(w->recorder);
     bt_free(w->scratch);
     bt_free(w);
 }

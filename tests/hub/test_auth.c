@@ -11,16 +11,16 @@ static struct bt_slice text(const char *s)
 
 static char *permit_items[] = { NULL };
 static struct hub_permission permission[2] = {
-    { PUB, { permit_items, 1 } },
-    { SUB, { permit_items, 1 } },
+    { .action = PUB, .permit = { permit_items, 1 } },
+    { .action = SUB, .permit = { permit_items, 1 } },
 };
 static char zoe[] = "zoe", secret[] = "secret", cert[] = "cert", amy[] = "amy",
             other[] = "other", empty[] = "empty", nothing[] = "";
 static struct hub_principal_conf people[] = {
-    { zoe, secret, { permission, 2 } },
-    { cert, NULL, { permission, 2 } },
-    { amy, other, { permission, 1 } },
-    { empty, nothing, { NULL, 0 } },
+    { .username = zoe, .password = secret, .permissions = { permission, 2 } },
+    { .username = cert, .permissions = { permission, 2 } },
+    { .username = amy, .password = other, .permissions = { permission, 1 } },
+    { .username = empty, .password = nothing },
 };
 
 static struct hub_auth *make(const char *permit, bool anonymous)
@@ -29,15 +29,26 @@ static struct hub_auth *make(const char *permit, bool anonymous)
     struct hub_auth *a;
 
     permit_items[0] = (char *)(uintptr_t)permit;
-    CHECK_INT(hub_auth_new(&conf, true, &a), 0);
+    CHECK_INT(hub_auth_new(&conf, true, NULL, &a), 0);
     return a;
 }
 
 static const struct hub_principal *login(const struct hub_auth *a, const char *user,
                                          const char *password)
 {
-    return hub_auth_login(a, user != NULL, text(user ? user : ""), password != NULL,
-                          text(password ? password : ""));
+    const struct hub_login in = {
+        .has_user = user != NULL,
+        .has_password = password != NULL,
+        .username = text(user ? user : ""),
+        .password = text(password ? password : ""),
+    };
+    const struct hub_principal *p;
+    const struct bt_password *work;
+    int r = hub_auth_login(a, &in, &p, &work);
+
+    CHECK(r == 0 || r == HUB_LOGIN_REFUSED);
+    CHECK(work == NULL);
+    return r == 0 ? p : NULL;
 }
 
 TEST(logins)
@@ -70,19 +81,19 @@ TEST(anonymous)
     const struct hub_principal *p = login(a, NULL, NULL);
 
     CHECK_STR(hub_principal_name(p), "");
-    CHECK(hub_principal_may_publish(p, text("a")));
-    CHECK(hub_principal_may_publish(p, text("$SYSTEM")));
-    CHECK(!hub_principal_may_publish(p, text("$SYS/x")));
-    CHECK(!hub_principal_may_publish(p, text("$SYS")));
-    CHECK(hub_principal_may_subscribe(p, text("$SYS/#")));
+    CHECK(hub_principal_may_publish(p, text("id"), text("a")));
+    CHECK(hub_principal_may_publish(p, text("id"), text("$SYSTEM")));
+    CHECK(!hub_principal_may_publish(p, text("id"), text("$SYS/x")));
+    CHECK(!hub_principal_may_publish(p, text("id"), text("$SYS")));
+    CHECK(hub_principal_may_subscribe(p, text("id"), text("$SYS/#")));
     CHECK(login(a, "bob", "x") == NULL);
     hub_auth_free(a);
 
-    CHECK_INT(hub_auth_new(&conf, true, &a), 0);
+    CHECK_INT(hub_auth_new(&conf, true, NULL, &a), 0);
     CHECK(login(a, NULL, NULL) != NULL);
     CHECK_STR(hub_principal_name(login(a, "bob", "x")), "");
     hub_auth_free(a);
-    CHECK_INT(hub_auth_new(&conf, false, &a), 0);
+    CHECK_INT(hub_auth_new(&conf, false, NULL, &a), 0);
     CHECK(login(a, NULL, NULL) == NULL);
     CHECK(login(a, "bob", "x") == NULL);
     hub_auth_free(a);
@@ -119,8 +130,10 @@ TEST(permits)
         const struct hub_principal *p = login(a, "zoe", "secret");
 
         if (strpbrk(rows[i].topic, "+#") == NULL)
-            CHECK_INT(hub_principal_may_publish(p, text(rows[i].topic)), rows[i].pub);
-        CHECK_INT(hub_principal_may_subscribe(p, text(rows[i].topic)), rows[i].sub);
+            CHECK_INT(hub_principal_may_publish(p, text("id"), text(rows[i].topic)),
+                      rows[i].pub);
+        CHECK_INT(hub_principal_may_subscribe(p, text("id"), text(rows[i].topic)),
+                  rows[i].sub);
         hub_auth_free(a);
     }
 }
@@ -131,15 +144,15 @@ TEST(found_by_name)
     const struct hub_principal *p = login(a, "amy", "other");
 
     CHECK(hub_auth_find(a, "amy") == p);
-    CHECK(hub_principal_may_publish(p, text("x")));
-    CHECK(!hub_principal_may_subscribe(p, text("x")));
+    CHECK(hub_principal_may_publish(p, text("id"), text("x")));
+    CHECK(!hub_principal_may_subscribe(p, text("id"), text("x")));
     CHECK(hub_auth_find(a, "$internal") == hub_auth_internal(a));
-    CHECK(hub_principal_may_publish(hub_auth_internal(a), text("$SYS/x")));
+    CHECK(hub_principal_may_publish(hub_auth_internal(a), text("id"), text("$SYS/x")));
     CHECK(hub_auth_find(a, "") == &a->anonymous);
     p = hub_auth_find(a, "gone");
     CHECK(p != NULL && p != &a->anonymous);
-    CHECK(!hub_principal_may_publish(p, text("x")));
-    CHECK(!hub_principal_may_subscribe(p, text("x")));
+    CHECK(!hub_principal_may_publish(p, text("id"), text("x")));
+    CHECK(!hub_principal_may_subscribe(p, text("id"), text("x")));
     hub_auth_free(a);
 }
 
@@ -154,7 +167,7 @@ TEST(no_memory)
         int r;
 
         bt_mem_fail_from(nth);
-        r = hub_auth_new(&conf, true, &a);
+        r = hub_auth_new(&conf, true, NULL, &a);
         bt_mem_fail_from(0);
         if (r == 0)
             break;

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "hub/conf.c"
+#include "hub/listen_url.h"
 
 static struct bt_conf_ctx *ctx;
 static struct hub_conf conf;
@@ -91,8 +92,13 @@ TEST(refused)
         const char *yaml, *says;
     } rows[] = {
         { "listen: ['ssl://0.0.0.0:1884']",
-          "scheme ssl is not available yet; use tcp:// or unix://" },
-        { "listen: ['wss://:8884/mqtt']", "scheme wss is not available yet" },
+          "this scheme is not available yet; use tcp://" },
+        { "listen: ['wss://:8884/mqtt']", "this scheme is not available yet" },
+        { "listeners: [{address: 'tcp://h:1', path: /x}]", "path is for ws" },
+        { "listeners: [{address: 'tcp://h:1', origins: x}]", "origins is for ws" },
+        { "listeners: [{address: 'ws://h:1', path: x}]", "path" },
+        { "listeners: [{address: 'ws://h:x'}]", "expected a port" },
+        { "listeners: [{path: /x}]", "address" },
         { "listen: ['udp://x:1']", "unsupported protocol" },
         { "listen: ['127.0.0.1:1883']", "expected tcp://host:port" },
         { "listen: ['tcp://127.0.0.1:65536']", "expected a port" },
@@ -207,6 +213,11 @@ TEST(addresses)
         { "tcp://:1883", 0, "", 1883, false },
         { "tcp://hub.lan:1", 0, "hub.lan", 1, false },
         { "tcp://127.0.0.1.evil.org:1", 0, "127.0.0.1.evil.org", 1, false },
+        { "ws://127.0.0.1", 0, "127.0.0.1", 8083, true },
+        { "WS://:8080/mqtt?x", 0, "", 8080, false },
+        { "ws://[::1]/mqtt", 0, "::1", 8083, true },
+        { "ws://h:1x", HUB_LISTEN_PORT, NULL, 0, false },
+        { "tcp://h:1/x", HUB_LISTEN_PORT, NULL, 0, false },
         { "tcp://", HUB_LISTEN_SYNTAX, NULL, 0, false },
         { "tcp://[::1", HUB_LISTEN_SYNTAX, NULL, 0, false },
         { "tcp://[x]:1", HUB_LISTEN_SYNTAX, NULL, 0, false },
@@ -236,6 +247,7 @@ TEST(addresses)
         CHECK_STR(url.host, rows[i].host);
         CHECK_INT(url.port, rows[i].port);
         CHECK_INT(url.loopback, rows[i].loopback);
+        CHECK(url.ws == (strncasecmp(rows[i].text, "ws", 2) == 0));
     }
     memset(text + 8, 'x', 106);
     CHECK_INT(hub_listen_url_parse(text, &url), 0);
@@ -244,6 +256,18 @@ TEST(addresses)
     CHECK(url.loopback);
     text[114] = 'x';
     CHECK_INT(hub_listen_url_parse(text, &url), HUB_LISTEN_PATH);
+}
+
+TEST(listeners_replace_the_default_address)
+{
+    CHECK_INT(load("listeners: [{address: 'ws://:1/x', path: /y, origins: [a, b]}]\n"),
+              0);
+    CHECK_INT(conf.listen.n, 0);
+    CHECK_INT(conf.listeners.n, 1);
+    CHECK_STR(((struct hub_listener_conf *)conf.listeners.items)->path, "/y");
+    CHECK_INT(((struct hub_listener_conf *)conf.listeners.items)->origins.n, 2);
+    CHECK_INT(load("listeners: [{address: 'ws://:1'}]\nlisten: ['tcp://:2']\n"), 0);
+    CHECK_INT(conf.listen.n, 1);
 }
 
 TEST(no_memory)

@@ -105,11 +105,11 @@ class Baetyl:
     def ready(self):
         if self.process.poll() is not None:
             raise Failed("baetyl ended with %s: %s" % (self.process.returncode, self.log()[-1500:]))
-        return os.path.exists(self.ports_file) and self.ports()
+        return os.path.exists(self.ports_file)
 
-    def ports(self):
+    def ports(self, scheme="tcp"):
         with open(self.ports_file) as f:
-            return [int(p) for p in re.findall(r"tcp://[^\s\"]*?:(\d+)", f.read())]
+            return [int(p) for p in re.findall(r"\b%s://[^\s\"]*?:(\d+)" % scheme, f.read())]
 
     @property
     def port(self):

@@ -6,6 +6,7 @@ import time
 from harness import SLOW, Failed, equal
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
+PUBREC, PUBREL, PUBCOMP = 5, 6, 7
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 10, 11, 12, 13, 14
 
 
@@ -42,6 +43,12 @@ def publish(topic, payload=b"", qos=0, pid=1, retain=False, dup=False, level=4, 
     body = text(topic) + (struct.pack(">H", pid) if qos else b"") + (props if level == 5 else b"")
     return packet(0x30 | qos << 1 | (1 if retain else 0) | (8 if dup else 0),
                   body + (payload if isinstance(payload, bytes) else payload.encode()))
+
+
+def ack(kind, pid, reason=None):
+    """PUBACK, PUBREC, PUBREL or PUBCOMP; a reason is for version 5."""
+    return packet(kind << 4 | (2 if kind == PUBREL else 0),
+                  struct.pack(">H", pid) + (b"" if reason is None else bytes([reason])))
 
 
 def subscribe(*filters, pid=1, level=4, props=b"\0"):
@@ -140,6 +147,13 @@ class Raw:
             self.send(packet(0x40, struct.pack(">H", pid)))
         return {"topic": topic, "payload": body[at:], "qos": qos, "pid": pid, "props": props,
                 "retain": flags & 1, "dup": flags >> 3 & 1}
+
+    def acked(self, kind, pid, reason=0):
+        """The next packet acknowledges pid."""
+        body = self.expect(kind)
+        equal(struct.unpack(">H", body[:2])[0], pid, "packet identifier")
+        equal(body[2] if len(body) > 2 else 0, reason, "reason")
+        return self
 
     def closed(self, seconds=5.0):
         """Waits for the other side to close; packets before that are dropped."""
