@@ -10,9 +10,24 @@
 /* 0 = off; else the number of allocations that still succeed, plus one. */
 static _Atomic unsigned long fail_from;
 
-void bt_mem_fail_from(unsigned long nth)
+static _Atomic bool only_once, failed;
+
+static bool set_failure(unsigned long nth, bool once)
 {
+    atomic_store(&fail_from, 0);
+    atomic_store(&only_once, once);
     atomic_store(&fail_from, nth);
+    return atomic_exchange(&failed, false);
+}
+
+bool bt_mem_fail_from(unsigned long nth)
+{
+    return set_failure(nth, false);
+}
+
+bool bt_mem_fail_once(unsigned long nth)
+{
+    return set_failure(nth, true);
 }
 
 static bool must_fail(void)
@@ -24,7 +39,12 @@ static bool must_fail(void)
     while (n > 1)
         if (atomic_compare_exchange_weak(&fail_from, &n, n - 1))
             return false;
-    return n == 1;
+    if (n == 0)
+        return false;
+    atomic_store(&failed, true);
+    if (atomic_load(&only_once))
+        atomic_store(&fail_from, 0);
+    return true;
 }
 
 void *bt_malloc(size_t n)

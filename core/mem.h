@@ -18,7 +18,9 @@ char *bt_strndup(const void *s, size_t n) BT_MUST_CHECK;
 void bt_freep(void *pp);
 
 /* Tests: the nth allocation from now (1 = the next) and all later ones fail; 0 = none
- * fails. Process-wide. */
-void bt_mem_fail_from(unsigned long nth);
+ * fails. Process-wide. Returns whether one failed since the last call. */
+bool bt_mem_fail_from(unsigned long nth);
+/* The same, but only the nth fails. */
+bool bt_mem_fail_once(unsigned long nth);
 
 #endif

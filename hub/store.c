@@ -468,6 +468,11 @@ static void *run(void *arg)
     return NULL;
 }
 
+struct bt_loop *hub_store_loop(struct hub_store *s)
+{
+    return s->loop;
+}
+
 int hub_store_start(struct hub_store *s)
 {
     if (s->super != NULL) {

@@ -156,6 +156,8 @@ int hub_store_open(const struct hub_store_opts *opts,
 int hub_store_load(struct hub_store *s, const struct hub_store_visitor *v) BT_MUST_CHECK;
 uint64_t hub_store_max_sid(const struct hub_store *s);  /* after load */
 int hub_store_start(struct hub_store *s) BT_MUST_CHECK; /* spawn the thread */
+/* For a test that gives it turns instead of starting the thread. */
+struct bt_loop *hub_store_loop(struct hub_store *s);
 /* Commits what was submitted, completes the tickets, ends the thread, closes the
  * database, frees. No submit may follow. */
 void hub_store_stop(struct hub_store *s);

@@ -56,3 +56,20 @@ TEST(a_failed_realloc_leaves_the_block)
     CHECK_STR(a, "keep");
     bt_free(a);
 }
+
+TEST(only_the_nth_allocation_fails)
+{
+    char *a, *b, *c;
+
+    bt_mem_fail_once(2);
+    a = bt_malloc(1);
+    b = bt_malloc(1);
+    c = bt_malloc(1);
+    CHECK(bt_mem_fail_once(0));
+    CHECK(!bt_mem_fail_from(0));
+    CHECK(a != NULL);
+    CHECK(b == NULL);
+    CHECK(c != NULL);
+    bt_free(a);
+    bt_free(c);
+}

@@ -1,0 +1,281 @@
+/* In-process clients against a whole hub: the same session as over a socket. */
+#include "hub/local.c"
+
+#include "tests/harness.h"
+#include "tests/hub/sim_mqtt.h"
+
+static struct bt_loop *loop;
+static struct hub_client *client;
+static unsigned ready, published, closed, n_messages;
+static unsigned ready_reason, published_reason, closed_reason;
+static uint64_t published_token;
+static struct hub_delivery *held[64];
+
+static void on_ready(void *arg, unsigned reason)
+{
+    (void)arg;
+    ready++;
+    ready_reason = reason;
+}
+
+static void on_message(void *arg, struct hub_delivery *d)
+{
+    (void)arg;
+    sim_need(n_messages < BT_ARRAY_LEN(held), "too many messages");
+    held[n_messages++] = d;
+}
+
+static void on_published(void *arg, uint64_t token, unsigned reason)
+{
+    (void)arg;
+    published++;
+    published_token = token;
+    published_reason = reason;
+}
+
+static void on_closed(void *arg, unsigned reason)
+{
+    (void)arg;
+    closed++;
+    closed_reason = reason;
+}
+
+static void open_local(const char *id, bool clean, uint16_t window,
+                       const struct hub_sub *subs, size_t n_subs)
+{
+    const struct hub_client_opts o = {
+        .client_id = id,
+        .clean = clean,
+        .window = window,
+        .subs = subs,
+        .n_subs = n_subs,
+        .loop = loop,
+        .on_ready = on_ready,
+        .on_message = on_message,
+        .on_published = on_published,
+        .on_closed = on_closed,
+    };
+
+    ready = published = closed = n_messages = 0;
+    CHECK_INT(hub_client_open(sim.hub, &o, &client), 0);
+    sim_run();
+}
+
+static void begin(const char *yaml)
+{
+    sim_begin(yaml);
+    loop = bt_loop_new("test", false);
+    CHECK(loop != NULL);
+    sim_add_loop(loop);
+}
+
+static void end(void)
+{
+    if (client != NULL)
+        hub_client_close(client);
+    client = NULL;
+    sim_run();
+    sim_end();
+    bt_loop_free(loop);
+}
+
+static bool payload_is(const struct hub_delivery *d, const char *text)
+{
+    return d->payload.len == strlen(text) &&
+           memcmp(d->payload.ptr, text, d->payload.len) == 0;
+}
+
+TEST(opens_subscribes_receives_and_publishes)
+{
+    const struct hub_sub subs[] = { { "in/#", 1 }, { "zero", 0 } };
+
+    for (unsigned workers = 1; workers <= 3; workers += 2) {
+        struct sim_client net;
+        struct sim_heard h;
+
+        begin(workers == 1 ? "workers: 1\n" : "workers: 3\n");
+        open_local("mod", false, 10, subs, 2);
+        CHECK_INT(ready, 1);
+        CHECK_INT(ready_reason, 0);
+        net = sim_client_open(&(struct sim_login){ .id = "net" });
+        sim_say_subscribe(&net, "out", 1, 1);
+        sim_say_publish(&net, "in/x", "hello", 1, false, 5);
+        sim_say_publish(&net, "zero", "nought", 1, false, 6);
+        sim_run();
+        CHECK_INT(n_messages, 2);
+        CHECK(payload_is(held[0], "hello") && held[0]->qos == 1);
+        CHECK(payload_is(held[1], "nought") && held[1]->qos == 0);
+        hub_client_ack(client, held[0], true);
+        hub_client_ack(client, held[1], true);
+        CHECK_INT(hub_client_publish(client, "out",
+                                     (struct bt_slice){ (const uint8_t *)"y", 1 }, 1,
+                                     false, 42),
+                  0);
+        sim_run();
+        CHECK_INT(published, 1);
+        CHECK_INT(published_token, 42);
+        CHECK_INT(published_reason & 0x80, 0);
+        while (sim_hear(&net, &h) && h.type != BT_MQTT_PUBLISH)
+            ;
+        CHECK_STR(h.payload, "y");
+        end();
+    }
+}
+
+TEST(the_window_bounds_what_waits)
+{
+    const struct hub_sub sub = { "in", 1 };
+    struct sim_client net;
+
+    begin("workers: 2\n");
+    open_local("mod", true, 3, &sub, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    for (unsigned i = 1; i <= 10; i++)
+        sim_say_publish(&net, "in", "x", 1, false, i);
+    sim_run();
+    CHECK_INT(n_messages, 3);
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK(n_messages > i);
+        hub_client_ack(client, held[i], true);
+        sim_run();
+    }
+    CHECK_INT(n_messages, 10);
+    end();
+}
+
+TEST(what_was_not_processed_comes_again)
+{
+    const struct hub_sub sub = { "in", 1 };
+    struct sim_client net;
+
+    begin("workers: 2\n");
+    open_local("mod", false, 3, &sub, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    sim_say_publish(&net, "in", "x", 1, false, 1);
+    sim_run();
+    CHECK_INT(n_messages, 1);
+    hub_client_ack(client, held[0], false);
+    hub_client_close(client);
+    sim_run();
+    open_local("mod", false, 3, &sub, 1);
+    CHECK_INT(n_messages, 1);
+    CHECK(held[0]->dup);
+    hub_client_ack(client, held[0], true);
+    end();
+}
+
+TEST(a_network_client_takes_over)
+{
+    struct sim_client net;
+
+    begin("workers: 2\n");
+    open_local("mod", true, 3, NULL, 0);
+    net = sim_client_open(&(struct sim_login){ .id = "mod" });
+    sim_run();
+    CHECK_INT(closed, 1);
+    CHECK_INT(closed_reason, BT_MQTT_TAKEN_OVER);
+    CHECK(!net.peer->gone);
+    CHECK_INT(hub_client_publish(client, "a", (struct bt_slice){ NULL, 0 }, 1, false, 7),
+              0);
+    sim_run();
+    CHECK_INT(published, 1);
+    CHECK(published_reason >= 0x80);
+    end();
+}
+
+TEST(an_in_process_client_takes_over)
+{
+    struct sim_client net;
+
+    begin("workers: 2\n");
+    net = sim_client_open(&(struct sim_login){ .id = "mod" });
+    open_local("mod", true, 3, NULL, 0);
+    CHECK(net.peer->gone);
+    CHECK_INT(ready, 1);
+    CHECK_INT(closed, 0);
+    end();
+}
+
+/* A subscription that is no longer configured must not go on feeding the session. */
+TEST(stale_subscriptions_go)
+{
+    const struct hub_sub old = { "old", 1 }, now = { "now", 1 };
+    struct sim_client net;
+
+    begin("workers: 2\n");
+    open_local("mod", false, 3, &old, 1);
+    hub_client_close(client);
+    sim_run();
+    open_local("mod", false, 3, &now, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    sim_say_publish(&net, "old", "x", 1, false, 1);
+    sim_say_publish(&net, "now", "y", 1, false, 2);
+    sim_run();
+    CHECK_INT(n_messages, 1);
+    CHECK(payload_is(held[0], "y"));
+    hub_client_ack(client, held[0], true);
+    end();
+}
+
+TEST(wrong_arguments_are_refused)
+{
+    struct hub_client_opts o = { .client_id = "", .window = 1, .loop = NULL };
+    struct hub_client *c = NULL;
+
+    begin("{workers: 1, message: {length: {max: 1k}}}\n");
+    CHECK_INT(hub_client_open(sim.hub, &o, &c), BT_EINVAL);
+    o.client_id = "x";
+    o.window = 0;
+    CHECK_INT(hub_client_open(sim.hub, &o, &c), BT_EINVAL);
+    open_local("mod", true, 3, NULL, 0);
+    CHECK_INT(
+        hub_client_publish(client, "a/#", (struct bt_slice){ NULL, 0 }, 0, false, 0),
+        BT_EINVAL);
+    CHECK_INT(hub_client_publish(client, "a",
+                                 (struct bt_slice){ (const uint8_t *)"", 2000 }, 0, false,
+                                 0),
+              BT_ELIMIT);
+    end();
+}
+
+/* Whatever allocation fails: opened or not, nothing leaks, the hub goes on. */
+TEST(out_of_memory)
+{
+    const struct hub_sub sub = { "in/#", 1 };
+    const struct hub_client_opts o = {
+        .client_id = "mod",
+        .window = 4,
+        .subs = &sub,
+        .n_subs = 1,
+        .on_ready = on_ready,
+        .on_message = on_message,
+        .on_published = on_published,
+        .on_closed = on_closed,
+    };
+    bool failed = true;
+
+    for (unsigned long nth = 1; failed; nth++) {
+        struct hub_client_opts opts = o;
+        struct sim_client net;
+
+        begin("workers: 2\n");
+        opts.loop = loop;
+        net = sim_client_open(&(struct sim_login){ .id = "net" });
+        ready = published = closed = n_messages = 0;
+        client = NULL;
+        (void)bt_mem_fail_once(nth);
+        if (hub_client_open(sim.hub, &opts, &client) == 0) {
+            sim_run();
+            sim_say_publish(&net, "in/x", "hello", 1, false, 5);
+            sim_run();
+            (void)!hub_client_publish(client, "out", (struct bt_slice){ NULL, 0 }, 1,
+                                      false, 42);
+            sim_run();
+        }
+        while (n_messages > 0)
+            hub_client_ack(client, held[--n_messages], true);
+        failed = bt_mem_fail_once(0);
+        end();
+        CHECK(nth < 1000);
+    }
+}
