@@ -85,6 +85,12 @@ $(BUILD)/%.o: %.c $(BUILD)/flags $(LIBC)
 	@mkdir -p $(@D)
 	$(call say,CC) $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(ARCHFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# The time of the build is that of the last commit, so that the same sources give the same bytes.
+BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+$(BUILD)/core/tls_time.o: private ARCHFLAGS += $(if $(BUILD_TIME),-DBT_BUILD_TIME=INT64_C'($(BUILD_TIME))')
+$(call stamp,$(BUILD)/build_time,$(BUILD_TIME))
+$(BUILD)/core/tls_time.o: $(BUILD)/build_time
+
 $(BUILD)/gen/embed: runtime-embed/embed.c
 	@mkdir -p $(@D)
 	$(call say,CC) $(CC_BUILD) -O1 -o $@ $<

@@ -231,6 +231,14 @@ static const struct bt_conf_row hub_rows[] = {
             "Messages that wait longer than this for a session are removed; 0 is never."),
     HUB_ROW("message.ingress.qos1.cleanup.interval", MS, cleanup_interval, "1m",
             "Time between two searches for such messages.", .min = 1, .max = 86400000),
+    HUB_ROW("recorder.clients", U32, recorder_clients, "1024",
+            "Clients whose last drops, refusals and disconnects are kept in memory for "
+            "`baetyl why`; 0 keeps nothing.",
+            .max = 1000000),
+    HUB_ROW("sys.interval", MS, sys_interval, "10s",
+            "Time between updates of the $SYS topics somebody subscribes to; 0 turns the "
+            "topics off.",
+            .max = 3600000),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
             "Folder of the database."),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",

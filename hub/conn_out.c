@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "hub/conn.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define SUBID_MAX_LEN        5u
@@ -171,13 +172,13 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     if (c->closed)
         return;
     if (o->qos == 0 && c->out.bytes >= c->worker->hub->conf->max_queued_bytes) {
-        c->worker->counts.dropped++;
+        hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
         return;
     }
     if (!measure(
             c, o,
             &h)) { /* MQTT 5.0 §3.1.2.11.4: not sent, as if it had been acknowledged */
-        c->worker->counts.dropped++;
+        hub_drop(l->session, o->pub->topic, HUB_DROP_TOO_LARGE);
         if (o->qos > 0)
             hub_session_skip(l->session, o->token);
         return;
@@ -189,6 +190,8 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     if (bt_unlikely(h.new_alias != 0))
         hub_alias_sent(c->v5, h.new_alias, o->pub->topic);
     c->worker->counts.sent++;
+    c->worker->counts.payload_out += o->pub->payload.len;
+    hub_trace(l->session, HUB_EV_SENT, .n = o->qos, .text = o->pub->topic);
     hub_conn_touch(c);
 }
 
@@ -208,6 +211,7 @@ static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
         doom(c);
         return;
     }
+    hub_count_out(&c->worker->counts, type);
     at[0] = (uint8_t)(type << 4 | (type == BT_MQTT_PUBREL ? 2 : 0));
     at[1] = with_reason ? 3 : 2;
     (void)put_u16(at + 2, pid);
@@ -220,6 +224,7 @@ static void answer(struct hub_link *l, struct bt_slice bytes)
 {
     struct hub_conn *c = conn_of(l);
 
+    hub_count_out(&c->worker->counts, bytes.ptr[0] >> 4);
     if (!c->closed && (!hub_conn_fits(c, bytes.len) ||
                        hub_outq_bytes(&c->out, bytes.ptr, bytes.len) != 0))
         doom(c);

@@ -17,24 +17,12 @@
 #include "core/sys.h"
 #include "hub/hub_internal.h"
 #include "hub/listener.h"
+#include "hub/stats.h"
 #include "hub/worker.h"
 
 #define MAX_AUTO_WORKERS 4u
 #define PUBLISH_HEAD_MAX \
     32u /* fixed header, packet identifier, properties the hub adds */
-
-struct bt_metric hub_m_received = BT_METRIC("baetyl_hub_messages_received_total",
-                                            BT_COUNTER, "PUBLISH packets accepted.");
-struct bt_metric hub_m_sent =
-    BT_METRIC("baetyl_hub_messages_sent_total", BT_COUNTER, "PUBLISH packets sent.");
-struct bt_metric hub_m_dropped =
-    BT_METRIC("baetyl_hub_messages_dropped_total", BT_COUNTER, "Deliveries dropped.");
-struct bt_metric hub_m_conns =
-    BT_METRIC("baetyl_hub_connections", BT_GAUGE, "Network connections open now.");
-struct bt_metric hub_m_bytes_in =
-    BT_METRIC("baetyl_hub_bytes_received_total", BT_COUNTER, "Bytes read from clients.");
-struct bt_metric hub_m_bytes_out =
-    BT_METRIC("baetyl_hub_bytes_sent_total", BT_COUNTER, "Bytes written to clients.");
 
 struct hub_worker *hub_home(const struct hub *hub, uint32_t id_hash)
 {
@@ -143,6 +131,7 @@ static int build(struct hub *hub)
     int r;
 
     hub->n_workers = worker_count(conf);
+    hub_stats_register(hub->n_workers);
     r = hub_auth_new(conf, hub_listeners_loopback(conf), NULL, &hub->auth);
     if (r != 0)
         return r;
@@ -162,16 +151,11 @@ static int build(struct hub *hub)
 
 static int hub_create(const struct bt_module_env *env, void **out)
 {
-    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent,
-                                                 &hub_m_dropped,  &hub_m_conns,
-                                                 &hub_m_bytes_in, &hub_m_bytes_out };
     struct hub *hub = bt_calloc(1, sizeof(*hub));
     int r;
 
     if (hub == NULL)
         return BT_ENOMEM;
-    for (size_t i = 0; i < BT_ARRAY_LEN(metrics); i++)
-        bt_metric_register(metrics[i]);
     hub->conf = env->conf;
     hub->super = env->super;
     r = build(hub);

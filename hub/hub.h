@@ -76,6 +76,8 @@ struct hub_conf {
     int64_t connect_timeout;   /* ms from accept to CONNECT */
     int64_t session_expiry; /* ms a persistent 3.1.1 session is kept after disconnect; 0 =
                                for ever */
+    uint32_t recorder_clients; /* clients whose last events are kept; 0 = none */
+    int64_t sys_interval;      /* ms between updates of $SYS topics; 0 = none */
     char *storage_dir;
     char *durability_text;   /* as written; what it says is in the next two */
     uint32_t durability;     /* enum hub_durability */

@@ -5,7 +5,6 @@
 
 #include <stdatomic.h>
 
-#include "core/metric.h"
 #include "hub/auth.h"
 #include "hub/hub.h"
 #include "hub/match.h"
@@ -29,9 +28,6 @@ struct hub {
     _Atomic uint32_t n_conns;
     _Atomic uint32_t n_running; /* workers that have not drained yet */
 };
-
-extern struct bt_metric hub_m_received, hub_m_sent, hub_m_dropped, hub_m_conns,
-    hub_m_bytes_in, hub_m_bytes_out;
 
 /* The worker where a client id lives. Any thread. */
 struct hub_worker *hub_home(const struct hub *hub, uint32_t id_hash);

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/props.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define MAX_LOCAL_QOS0 4096u /* QoS 0 deliveries a slow module may have waiting */
@@ -111,14 +112,14 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     struct event *e;
 
     if (o->qos == 0 && c->n_qos0 >= MAX_LOCAL_QOS0) {
-        c->home->counts.dropped++;
+        hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
         return;
     }
     msg = hub_pub_msg(o->pub);
     e = msg == NULL ? NULL : new_event(0, 0);
     if (e == NULL) {
         hub_msg_unref(msg);
-        c->home->counts.dropped++;
+        hub_drop(l->session, o->pub->topic, HUB_DROP_NO_MEMORY);
         return;
     }
     e->delivery = (struct hub_delivery){
@@ -134,6 +135,7 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     if (o->qos == 0)
         c->n_qos0++;
     c->home->counts.sent++;
+    c->home->counts.payload_out += o->pub->payload.len;
     tell(c, EV_MESSAGE, e);
 }
 
@@ -315,6 +317,7 @@ static void on_publish(struct hub_client *c, struct request *q)
         if (!hub_session_may_publish(s, pub.topic))
             refused = BT_MQTT_NOT_AUTHORIZED;
         c->home->counts.received++;
+        c->home->counts.payload_in += pub.payload.len;
         hub_session_publish(s, &pub, 1, q->token, refused);
     }
     hub_pub_deinit(&pub);

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define FIRST_ITEMS 64u
@@ -86,7 +87,7 @@ static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_matc
 
     if (it == NULL) {
         hub_msg_unref(msg);
-        w->counts.dropped++;
+        hub_drop_all(w, pub->topic, HUB_DROP_NO_MEMORY);
         fail(ticket);
         return;
     }
@@ -174,7 +175,7 @@ uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket 
         keep_retained(w, pub, ticket);
     m = hub_cache_lookup(w->cache, pub->topic);
     if (m == NULL) {
-        w->counts.dropped++;
+        hub_drop_all(w, pub->topic, HUB_DROP_NO_MEMORY);
         fail(ticket);
         return 0;
     }

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 uint32_t hub_id_hash(struct bt_slice id)
@@ -64,6 +65,7 @@ static void unlink_entries(struct hub_session *s, struct hub_qentry *from)
         struct hub_qentry *next = from->next;
 
         s->n_queued--;
+        s->worker->counts.queued--;
         hub_qentry_unref(from);
         from = next;
     }
@@ -73,6 +75,7 @@ static void drop_queue(struct hub_session *s)
 {
     unlink_entries(s, s->head);
     s->head = s->waiting = s->tail = NULL;
+    s->worker->counts.inflight -= s->n_inflight;
     s->n_inflight = 0;
 }
 
@@ -200,6 +203,7 @@ void hub_session_pump(struct hub_session *s)
 
         s->waiting = e->next;
         s->n_inflight++;
+        s->worker->counts.inflight++;
         send_entry(s, e);
     }
     read_more(s);
@@ -216,6 +220,7 @@ static void append(struct hub_session *s, struct hub_qentry *e)
     if (s->waiting == NULL)
         s->waiting = e;
     s->n_queued++;
+    s->worker->counts.queued++;
 }
 
 static void to_disk(struct hub_session *s, uint64_t from)
@@ -223,6 +228,7 @@ static void to_disk(struct hub_session *s, uint64_t from)
     if (!s->on_disk) {
         s->on_disk = true;
         s->disk_from = from;
+        hub_record(s, &(struct hub_fact){ .kind = HUB_EV_ON_DISK });
     }
 }
 
@@ -256,7 +262,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     struct hub_qentry *e = NULL;
 
     if (!s->persistent && (s->link == NULL || s->n_queued >= limit)) {
-        s->worker->counts.dropped++;
+        hub_drop(s, pub->topic, s->link == NULL ? HUB_DROP_OFFLINE : HUB_DROP_QUEUE_FULL);
         return;
     }
     msg = hub_pub_msg(pub);
@@ -265,7 +271,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         hub_msg_unref(msg);
     }
     if (e == NULL) {
-        s->worker->counts.dropped++;
+        hub_drop(s, pub->topic, HUB_DROP_NO_MEMORY);
         if (ticket != NULL)
             atomic_store(&ticket->failed, true);
         return;
@@ -284,6 +290,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         hub_qentry_unref(e);
         return;
     }
+    hub_trace(s, HUB_EV_QUEUED, .n = out->qos, .text = pub->topic);
     append(s, e);
     hub_session_pump(s);
 }
@@ -299,14 +306,16 @@ void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
         .subids = t->subids,
     };
 
-    if ((t->flags & HUB_SUB_NO_LOCAL) != 0 && pub->origin == s->addr)
+    if ((t->flags & HUB_SUB_NO_LOCAL) != 0 && pub->origin == s->addr) {
+        hub_record(s, &(struct hub_fact){ HUB_EV_NO_LOCAL, .text = pub->topic });
         return;
+    }
     if (out.qos > 0)
         deliver_queued(s, pub, t, &out, ticket);
     else if (s->link != NULL)
         s->link->ops->publish(s->link, &out);
     else
-        s->worker->counts.dropped++;
+        hub_drop(s, pub->topic, HUB_DROP_OFFLINE);
 }
 
 /* ---- Acknowledgements ---- */
@@ -334,6 +343,8 @@ void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
         s->tail = prev;
     s->n_queued--;
     s->n_inflight--;
+    s->worker->counts.queued--;
+    s->worker->counts.inflight--;
     if (s->persistent &&
         !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
         struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);

@@ -104,6 +104,7 @@ struct hub_session {
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
     bool on_disk, reading, read_stale, stored;
+    bool traced; /* hub/recorder.h */
     char id[];
 };
 

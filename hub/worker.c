@@ -15,6 +15,7 @@
 #include "hub/conn.h"
 #include "hub/listener.h"
 #include "hub/local.h"
+#include "hub/recorder.h"
 
 static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
@@ -101,21 +102,10 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
 
 static void on_message(void *arg, struct bt_msg *msg)
 {
-    handlers[msg->kind](arg, msg);
-}
+    struct hub_worker *w = arg;
 
-static void add_counts(struct hub_worker *w)
-{
-    static struct bt_metric *const metrics[] = { &hub_m_received, &hub_m_sent,
-                                                 &hub_m_dropped, &hub_m_bytes_in,
-                                                 &hub_m_bytes_out };
-    const uint64_t counts[] = { w->counts.received, w->counts.sent, w->counts.dropped,
-                                w->counts.bytes_in, w->counts.bytes_out };
-
-    for (size_t i = 0; i < BT_ARRAY_LEN(counts); i++)
-        if (counts[i] != 0)
-            bt_metric_add(metrics[i], (int64_t)counts[i]);
-    w->counts = (struct hub_counts){ 0 };
+    w->counts.messages++;
+    handlers[msg->kind](w, msg);
 }
 
 static void on_prepare(void *arg)
@@ -133,7 +123,7 @@ static void on_prepare(void *arg)
         hub_conn_free(bt_list_entry(it, struct hub_conn, all));
     if (w->batch.n > 0)
         hub_store_submit(w->hub->store, &w->batch);
-    add_counts(w);
+    hub_counts_add(&w->counts, w->index);
 }
 
 static bool expire_sessions(struct hub_worker *w)
@@ -232,6 +222,7 @@ void hub_worker_free(struct hub_worker *w)
     bt_mbox_free(w->mbox);
     bt_loop_free(w->loop);
     hub_cache_free(w->cache);
+    hub_recorder_free(w->recorder);
     bt_free(w->scratch);
     bt_free(w);
 }

@@ -10,6 +10,7 @@
 #include "core/mbox.h"
 #include "hub/hub_internal.h"
 #include "hub/session.h"
+#include "hub/stats.h"
 
 /* Kinds of messages in a worker's mailbox. */
 enum hub_worker_msg {
@@ -53,11 +54,6 @@ struct hub_session_map {
     uint32_t cap, n;
 };
 
-/* Counted in plain locals, added to the shared metrics once a turn. */
-struct hub_counts {
-    uint64_t received, sent, dropped, bytes_in, bytes_out;
-};
-
 struct hub_worker {
     struct hub *hub;
     uint32_t index;
@@ -77,6 +73,7 @@ struct hub_worker {
     struct bt_msg stop_msg, quit_msg;
     uint8_t *scratch;
     struct hub_counts counts;
+    struct hub_recorder *recorder; /* NULL until there is something to record */
 };
 
 struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index) BT_MUST_CHECK;

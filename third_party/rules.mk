@@ -21,7 +21,7 @@ TP_INCLUDE := -I. -isystem $(SRC)/mbedtls/include -isystem $(SRC)/libev \
 TP_DEFINES := -DMBEDTLS_CONFIG_FILE='"third_party/mbedtls_config.h"' -DEV_COMPAT3=0 \
     -DEV_STAT_ENABLE=0 -DEV_EMBED_ENABLE=0 -DEV_FORK_ENABLE=0 -DPB_FIELD_32BIT=1
 
-TP_SRC_mbedtls := $(wildcard $(SRC)/mbedtls/library/*.c) third_party/mbedtls_entropy.c
+TP_SRC_mbedtls := $(wildcard $(SRC)/mbedtls/library/*.c) third_party/mbedtls_random.c
 TP_SRC_libev := third_party/libev_unit.c
 TP_SRC_libyaml := $(wildcard $(SRC)/libyaml/src/*.c)
 TP_SRC_nanopb := $(wildcard $(SRC)/nanopb/pb_*.c)

@@ -231,7 +231,7 @@ TEST(a_clean_session_that_does_not_keep_up_loses_the_newest_and_it_is_counted)
     for (int i = 0; i < 10; i++)
         deliver(s, "m");
     CHECK_INT(s->n_queued, 8);
-    CHECK_INT(worker.counts.dropped, 2);
+    CHECK_INT(worker.counts.dropped[HUB_DROP_QUEUE_FULL], 2);
     teardown();
 }
 

@@ -28,7 +28,7 @@ BEGIN {
     owner("^ev(\\+\\+)?\\.h$", "core/loop.c core/mbox.c", "libev")
     owner("^yaml\\.h$", "core/yaml.c", "libyaml")
     owner("^yyjson\\.h$", "core/json.c", "yyjson")
-    owner("^(mbedtls|psa)/", "core/tls.c core/hash.c", "mbedTLS")
+    owner("^(mbedtls|psa)/", "core/hash.c core/tls.c core/tls_cert.c core/tls_ctx.c core/tls_priv.h core/tls_ticket.c core/tls_time.c", "mbedTLS")
     owner("^pb(_[a-z]+)?\\.h$", "funcmgr/frame.c", "nanopb")
 }
 

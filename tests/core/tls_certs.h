@@ -1,0 +1,123 @@
+/* Certificates of the unit tests, made by tests/core/tls_certs.sh. */
+#ifndef TESTS_CORE_TLS_CERTS_H
+#define TESTS_CORE_TLS_CERTS_H
+
+/* clang-format off */
+static const char pem_ca[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBTTCB9KADAgECAgIQADAKBggqhkjOPQQDAjANMQswCQYDVQQDDAJjYTAgFw0y\n"
+    "NjAxMDEwMDAwMDBaGA8yMTI2MDEwMTAwMDAwMFowDTELMAkGA1UEAwwCY2EwWTAT\n"
+    "BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ74+l2MpbQ1YUrnt8wSjSmymPH1xvvbhPR\n"
+    "cD89gbew2auEJlKFUYG8l/sKaA7IV/uZf31Mxgum5qv7NopnbOLxo0IwQDAPBgNV\n"
+    "HRMBAf8EBTADAQH/MA4GA1UdDwEB/wQEAwIBBjAdBgNVHQ4EFgQU1aH4hk7yWG8X\n"
+    "Q/j/x9HBIx7qtSswCgYIKoZIzj0EAwIDSAAwRQIhANQz+y4RHPHlkuuaoVh9Wl/f\n"
+    "cs4WqTfp/mTW+THe/QY2AiBSGyf8kQ5vqnLeycbe7TZJADY6t0cTmRMo6oAWuHsd\n"
+    "Cg==\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_other[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBUjCB+qADAgECAgIQATAKBggqhkjOPQQDAjAQMQ4wDAYDVQQDDAVvdGhlcjAg\n"
+    "Fw0yNjAxMDEwMDAwMDBaGA8yMTI2MDEwMTAwMDAwMFowEDEOMAwGA1UEAwwFb3Ro\n"
+    "ZXIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARNQAhgWjwZQAXvx97ilO6T/U9e\n"
+    "pycLm7e7sDcheBvuOPbLEBp0qvPC4rW60CBdD+hUEdOPRMOue6YsASbrgTWHo0Iw\n"
+    "QDAPBgNVHRMBAf8EBTADAQH/MA4GA1UdDwEB/wQEAwIBBjAdBgNVHQ4EFgQUPWU+\n"
+    "YPMs8CcqDINJrQdrf5DR48AwCgYIKoZIzj0EAwIDRwAwRAIgahELR653NNKT2XmU\n"
+    "Tt/kq+oCXgOcfMftaerqmjqp440CIExVCYnJ2kiu7bJMO7TmTrDnkdO6obOxv/7t\n"
+    "FlNGqNQd\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_server[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBhDCCASugAwIBAgICEAIwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EwIBcN\n"
+    "MjYwMTAxMDAwMDAwWhgPMjEyNjAxMDEwMDAwMDBaMBExDzANBgNVBAMMBnNlcnZl\n"
+    "cjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABLcmIVezU+c7urfuBOErHyfQkhmQ\n"
+    "IrbLF0qLo+ZrFcMZyJ8Ecgst3FRtjlQ0/pHLareJUwwdeJ4Z5kdVQL4ytcajdTBz\n"
+    "MAkGA1UdEwQCMAAwJgYDVR0RBB8wHYIIaHViLnRlc3SCCyoud2lsZC50ZXN0hwR/\n"
+    "AAABMB0GA1UdDgQWBBQtmnkGjC6A+uJywBSGRCuQBieOGTAfBgNVHSMEGDAWgBTV\n"
+    "ofiGTvJYbxdD+P/H0cEjHuq1KzAKBggqhkjOPQQDAgNHADBEAiA7ApjZc9hTZaO+\n"
+    "hIOsOD3fd4I1xjLvHXOqwwOlPkgu6gIgF1zriv+LLc1wZfDIVhU1qnu1SoJ+T5QI\n"
+    "yO+3uBX0ohg=\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_server_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9cPO1sKbnVJApcYb\n"
+    "ZJRRYU7cpkR18aMSWnwfiCEqrduhRANCAAS3JiFXs1PnO7q37gThKx8n0JIZkCK2\n"
+    "yxdKi6PmaxXDGcifBHILLdxUbY5UNP6Ry2q3iVMMHXieGeZHVUC+MrXG\n"
+    "-----END PRIVATE KEY-----\n";
+static const char pem_client[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBbzCCARWgAwIBAgICEAMwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EwIBcN\n"
+    "MjYwMTAxMDAwMDAwWhgPMjEyNjAxMDEwMDAwMDBaMCMxDzANBgNVBAMMBnB1bXAt\n"
+    "MTEQMA4GA1UECgwHcGxhbnQgNzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABG4a\n"
+    "rCkkG6f7RDsSJ1wIrw2xeJjZLYa6o8Lekud4YUVRRQSpSbjMeZf+V+HIoja6UnJ4\n"
+    "ExkmAfkVVHjm7RBWZHOjTTBLMAkGA1UdEwQCMAAwHQYDVR0OBBYEFLBfvM/9GHE6\n"
+    "uB4BaC76t6VM4NFIMB8GA1UdIwQYMBaAFNWh+IZO8lhvF0P4/8fRwSMe6rUrMAoG\n"
+    "CCqGSM49BAMCA0gAMEUCIQCGS3c33HzBnDZof6tmT5+of9u6Hd8k50p7LHusweEk\n"
+    "uAIgHWa/7GbWelyAPereIHfscA907Sl8PbcMEH7getHutVA=\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_client_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgeJGL7cyKDOO/7g4X\n"
+    "ZHxNw9tco9MABrwlaV74tF7B8SOhRANCAARuGqwpJBun+0Q7EidcCK8NsXiY2S2G\n"
+    "uqPC3pLneGFFUUUEqUm4zHmX/lfhyKI2ulJyeBMZJgH5FVR45u0QVmRz\n"
+    "-----END PRIVATE KEY-----\n";
+static const char pem_expired[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBVjCB/qADAgECAgIQBDAKBggqhkjOPQQDAjANMQswCQYDVQQDDAJjYTAeFw0y\n"
+    "NjAxMDEwMDAwMDBaFw0yNjA2MDEwMDAwMDBaMA4xDDAKBgNVBAMMA29sZDBZMBMG\n"
+    "ByqGSM49AgEGCCqGSM49AwEHA0IABLZ6iVtd+aK8Z7L9uaUh8XhzbGMheCz6d0WE\n"
+    "MYiZyZsdpW4de+GFgNys6kFWC1ql1Vn3er2u38M6MVOS0rj+/AijTTBLMAkGA1Ud\n"
+    "EwQCMAAwHQYDVR0OBBYEFJV6UK2qS4wIYzyDXch0aLf2RM5AMB8GA1UdIwQYMBaA\n"
+    "FNWh+IZO8lhvF0P4/8fRwSMe6rUrMAoGCCqGSM49BAMCA0cAMEQCIGL4D2B+d7Da\n"
+    "pM51OSLU0EtZxqoR/vLeYOzOM7qC4LbZAiAYpTSwtk5dKoQ6fN0jJeXnTyXV+E0E\n"
+    "i42yXY4aZoFRYQ==\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_expired_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOVZTLh3Fm47Rfo6t\n"
+    "OrkbtKbrjBcwPuur8BGwxWHFcT6hRANCAAS2eolbXfmivGey/bmlIfF4c2xjIXgs\n"
+    "+ndFhDGImcmbHaVuHXvhhYDcrOpBVgtapdVZ93q9rt/DOjFTktK4/vwI\n"
+    "-----END PRIVATE KEY-----\n";
+static const char pem_revoked[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBWzCCAQGgAwIBAgICEAUwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EwIBcN\n"
+    "MjYwMTAxMDAwMDAwWhgPMjEyNjAxMDEwMDAwMDBaMA8xDTALBgNVBAMMBGdvbmUw\n"
+    "WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATP0WMTJZPHr4vvzKESGebmnXbgCx7T\n"
+    "ZLR4/9u76kZ73k8KEStVpGJ+SXNYQiYccCSpFGv1oapbbNHsrVAYnZ2oo00wSzAJ\n"
+    "BgNVHRMEAjAAMB0GA1UdDgQWBBQ+DeFdWYP58ys4rQx5BLxH2/vpKzAfBgNVHSME\n"
+    "GDAWgBTVofiGTvJYbxdD+P/H0cEjHuq1KzAKBggqhkjOPQQDAgNIADBFAiEAzCaT\n"
+    "Jv3rx3zIsiZZ2tGE9dflYYkYw+hgDh4JL0Sp4LcCIB4RyfCta2T0DSfB7TQ2+SN2\n"
+    "Yy5wleUx/8hmrsddBrFV\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_revoked_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgfkKVpv8GoBZLFORm\n"
+    "Z7U68zxnT1uu9tRMrp5mvCPFP/+hRANCAATP0WMTJZPHr4vvzKESGebmnXbgCx7T\n"
+    "ZLR4/9u76kZ73k8KEStVpGJ+SXNYQiYccCSpFGv1oapbbNHsrVAYnZ2o\n"
+    "-----END PRIVATE KEY-----\n";
+static const char pem_future[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBXjCCAQSgAwIBAgICEAYwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EwIhgP\n"
+    "MjA2MDAxMDEwMDAwMDBaGA8yMTI2MDEwMTAwMDAwMFowEDEOMAwGA1UEAwwFZWFy\n"
+    "bHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARXoR80S+A+qjg6TbfDyVl+defJ\n"
+    "DUjmRPKoz7OZQAbT4D7bbFTfzXjyN98PNFa5vOwHH7FU4It15xX2xDWaazXPo00w\n"
+    "SzAJBgNVHRMEAjAAMB0GA1UdDgQWBBTfOTHf3l1Elj7E97mp827FKOUJXzAfBgNV\n"
+    "HSMEGDAWgBTVofiGTvJYbxdD+P/H0cEjHuq1KzAKBggqhkjOPQQDAgNIADBFAiEA\n"
+    "k/Li4CE1qM8WElX4zmAH3ZjOit5ek9QC6qY79wKISKACIEbKJtIIEoWiLfZaUEuz\n"
+    "W8RxTal12gr87YYXJpSUwAil\n"
+    "-----END CERTIFICATE-----\n";
+static const char pem_future_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyhRNMIs5wJazSojm\n"
+    "+Lo2fiOH8hKFqPYscS57gtUx8LahRANCAARXoR80S+A+qjg6TbfDyVl+defJDUjm\n"
+    "RPKoz7OZQAbT4D7bbFTfzXjyN98PNFa5vOwHH7FU4It15xX2xDWaazXP\n"
+    "-----END PRIVATE KEY-----\n";
+static const char pem_crl[] =
+    "-----BEGIN X509 CRL-----\n"
+    "MIG8MGUCAQEwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EXDTI2MDEwMTAwMDAw\n"
+    "MFoYDzIxMjYwMTAxMDAwMDAwWjAVMBMCAhAFFw0yNjExMjMxMzIyNDFaoA4wDDAK\n"
+    "BgNVHRQEAwIBATAKBggqhkjOPQQDAgNHADBEAiB70CKryiUurj72kK68NBJxzGDg\n"
+    "eUh3QUG75D2/UL8m8gIgeXB2k8GCzj9dyOis54D3+PG24oKKO3SwfOwJsqTvrBw=\n"
+    "-----END X509 CRL-----\n";
+/* clang-format on */
+
+#endif
