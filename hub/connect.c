@@ -11,6 +11,7 @@
 #include "core/sys.h"
 #include "hub/conn.h"
 #include "hub/props.h"
+#include "hub/will.h"
 #include "hub/worker.h"
 
 #define ASSIGNED_ID_LEN 21 /* "auto-" and 16 hexadecimal digits */
@@ -188,25 +189,6 @@ static struct hub_session *take_session(struct hub_conn *c, const struct login *
     return s;
 }
 
-static int take_will(struct hub_session *s, const struct bt_mqtt_will *will)
-{
-    struct bt_buf filtered = { 0 };
-    struct hub_pub pub = {
-        .topic = will->topic,
-        .payload = will->payload,
-        .qos = will->qos,
-        .retain = will->retain,
-        .expiry_s = will->props.message_expiry,
-    };
-
-    if (!will->present)
-        return 0;
-    if (hub_props_forward(&will->props, &filtered, &pub.props) == 0)
-        s->will = hub_msg_new(&pub);
-    bt_buf_deinit(&filtered);
-    return s->will == NULL ? BT_ENOMEM : 0;
-}
-
 /* What version 5 is told when it is not the standard's default. */
 static void fill_connack(const struct hub_conn *c, const struct login *in,
                          struct bt_mqtt_props *p)
@@ -274,7 +256,7 @@ static int open_session(struct hub_conn *c, const struct login *in)
     hub_session_attach(s, &c->link, window);
     if (s->persistent)
         hub_session_store(s, 0);
-    if (take_will(s, &m->will) != 0 || send_connack(c, in, present) != 0)
+    if (hub_will_set(s, &m->will) != 0 || send_connack(c, in, present) != 0)
         return BT_MQTT_UNSPECIFIED;
     if (c->closed)
         return 0; /* the client cannot even take the CONNACK */

@@ -18,6 +18,7 @@
 #include "hub/hub_internal.h"
 #include "hub/listener.h"
 #include "hub/stats.h"
+#include "hub/will.h"
 #include "hub/worker.h"
 
 #define MAX_AUTO_WORKERS 4u
@@ -68,16 +69,35 @@ static int load_session(void *arg, uint64_t sid, const char *client_id,
     return 0;
 }
 
+/* Its session, from any worker. */
+static struct hub_session *loaded_session(const struct loading *l, uint64_t sid)
+{
+    struct hub_session *s = l->last;
+
+    for (uint32_t i = 0; (s == NULL || s->sid != sid) && i < l->hub->n_workers; i++)
+        s = hub_worker_find_sid(l->hub->workers[i], sid);
+    return s;
+}
+
 static int load_subscription(void *arg, uint64_t sid, const char *filter,
                              uint32_t options, uint32_t subid)
 {
     struct loading *l = arg;
     struct bt_slice text = { (const uint8_t *)filter, strlen(filter) };
-    struct hub_session *s = l->last;
+    struct hub_session *s = loaded_session(l, sid);
 
-    for (uint32_t i = 0; (s == NULL || s->sid != sid) && i < l->hub->n_workers; i++)
-        s = hub_worker_find_sid(l->hub->workers[i], sid);
     return s == NULL ? 0 : hub_session_restore(s, text, (uint8_t)options, subid);
+}
+
+static int load_will(void *arg, uint64_t sid, struct hub_msg *msg, uint32_t delay_s,
+                     uint32_t expiry_s)
+{
+    struct hub_session *s = loaded_session(arg, sid);
+
+    if (s != NULL)
+        return hub_will_restore(s, msg, delay_s, expiry_s);
+    hub_msg_unref(msg);
+    return 0;
 }
 
 static int load_retained(void *arg, struct hub_msg *msg)
@@ -95,7 +115,8 @@ static int load(struct hub *hub)
     const struct hub_store_visitor v = { .arg = &l,
                                          .session = load_session,
                                          .subscription = load_subscription,
-                                         .retained = load_retained };
+                                         .retained = load_retained,
+                                         .will = load_will };
     int r = hub_store_load(hub->store, &v);
 
     atomic_store(&hub->next_sid, hub_store_max_sid(hub->store));

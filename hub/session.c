@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/recorder.h"
+#include "hub/will.h"
 #include "hub/worker.h"
 
 uint32_t hub_id_hash(struct bt_slice id)
@@ -100,7 +101,7 @@ void hub_session_free(struct hub_session *s)
         bt_free(f);
     }
     bt_free(s->incoming);
-    hub_msg_unref(s->will);
+    hub_will_free(s);
     hub_worker_remove_session(s->worker, s);
     s->addr->session = NULL;
     hub_addr_unref(s->addr);
@@ -109,6 +110,7 @@ void hub_session_free(struct hub_session *s)
 
 void hub_session_end(struct hub_session *s)
 {
+    hub_will_publish(s); /* at the latest now (MQTT 5.0 §3.1.3.2.2) */
     if (s->stored) {
         struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, s->sid);
 
@@ -400,26 +402,6 @@ void hub_session_resume(struct hub_session *s)
     hub_session_pump(s);
 }
 
-static void publish_will(struct hub_session *s)
-{
-    struct hub_msg *m = bt_steal(s->will);
-    struct hub_pub pub;
-
-    if (m == NULL)
-        return;
-    pub = (struct hub_pub){
-        .topic = hub_msg_topic(m),
-        .payload = hub_msg_payload(m),
-        .props = hub_msg_props(m),
-        .qos = m->qos,
-        .retain = m->retain,
-        .origin = s->addr,
-        .msg = m,
-    };
-    (void)hub_route(s->worker, &pub, NULL);
-    hub_pub_deinit(&pub);
-}
-
 /* While the client is away only what was sent stays in memory; the rest is on disk. */
 static void trim(struct hub_session *s)
 {
@@ -454,8 +436,9 @@ void hub_session_detach(struct hub_session *s, bool will)
     s->link_serial++;
     s->read_stale = s->reading; /* an answer under way is for the old queue position */
     if (will)
-        publish_will(s);
-    hub_msg_unref(bt_steal(s->will));
+        hub_will_lost(s);
+    else
+        hub_will_cancel(s);
     hub_incoming_mark(&s->incoming, HUB_IN_OLD);
     if (!s->persistent || s->expiry_s == 0) {
         hub_session_end(s);

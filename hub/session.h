@@ -16,6 +16,7 @@
 struct hub_worker;
 struct hub_session;
 struct hub_link;
+struct hub_will;
 struct hub_conf;
 
 #define HUB_MAX_CLIENT_ID 1024u
@@ -88,7 +89,7 @@ struct hub_session {
     struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
     struct hub_unacked *unacked, *unacked_tail;
     struct hub_incoming *incoming; /* QoS 2 publishes that are not completed */
-    struct hub_msg *will;
+    struct hub_will *will;
     uint64_t sid, qseq; /* qseq: the newest given out */
     uint64_t disk_from,
         read_upto;        /* queue entries from disk_from on are only in the store */

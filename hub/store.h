@@ -3,7 +3,8 @@
  * are answered by a message to the asking worker.
  *
  * Tables: message (one row per message whatever the fan-out), queue (one row per
- * persistent session that waits for a message), session, subscription, retained. A commit
+ * persistent session that waits for a message), session, subscription, retained,
+ * will. A commit
  * is durable (synchronous=FULL) before any ticket of it completes. An entry that its
  * receiver acknowledged before the store came to it is never written. */
 #ifndef HUB_STORE_H
@@ -76,6 +77,9 @@ enum hub_op_kind {
     HUB_OP_SUB_DEL,     /* sid, text = filter */
     HUB_OP_RETAIN_PUT,  /* retained: message of its topic (reference passes) */
     HUB_OP_RETAIN_DEL,  /* text = topic */
+    HUB_OP_WILL_PUT,    /* sid, retained = the will (reference passes), u32 = delay in s,
+                           u32b = message expiry in s */
+    HUB_OP_WILL_DEL,    /* sid */
     HUB_OP_READ, /* sid, qseq = first wanted, u32 = most entries: answered by struct
                     hub_store_rows */
 };
@@ -138,6 +142,9 @@ struct hub_store_visitor {
     int (*subscription)(void *arg, uint64_t sid, const char *filter, uint32_t options,
                         uint32_t subid);
     int (*retained)(void *arg, struct hub_msg *msg); /* takes the reference */
+    /* Takes the reference. May be NULL. */
+    int (*will)(void *arg, uint64_t sid, struct hub_msg *msg, uint32_t delay_s,
+                uint32_t expiry_s);
 };
 struct hub_store_opts {
     const char *dir; /* created 0755; the database is dir/hub.db, mode 0600 */

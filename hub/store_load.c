@@ -43,6 +43,12 @@ static const char schema[] =
     "PRAGMA user_version=1;"
     "COMMIT";
 
+/* Tables that later versions of the program added. */
+static const char additions[] =
+    "CREATE TABLE IF NOT EXISTS will(sid INTEGER PRIMARY KEY, delay INT, expiry INT,"
+    " topic TEXT, qos INT, retain INT, created INT, expires INT, props BLOB,"
+    " payload BLOB)";
+
 static const char *const statements[] = {
     [HUB_S_QUEUE_PUT] = "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
     [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=? RETURNING mid",
@@ -63,6 +69,9 @@ static const char *const statements[] = {
     [HUB_S_SUBS_DEL] = "DELETE FROM subscription WHERE sid=?",
     [HUB_S_RETAIN_PUT] = "INSERT OR REPLACE INTO retained VALUES(?,?,?,?,?,?,?)",
     [HUB_S_RETAIN_DEL] = "DELETE FROM retained WHERE topic=?",
+    [HUB_S_WILL_PUT] = "INSERT OR REPLACE INTO will VALUES(?,?,?,?,?,?,?,?,?,?)",
+    [HUB_S_WILL_DEL] = "DELETE FROM will WHERE sid=?",
+    [HUB_S_LOAD_WILLS] = "SELECT * FROM will WHERE sid IN (SELECT sid FROM session)",
     [HUB_S_LOAD_SESSIONS] =
         "SELECT sid, client, principal, expiry, disconnected FROM session ORDER BY sid",
     [HUB_S_LOAD_SUBS] = "SELECT s.sid, s.filter, s.options, s.subid FROM subscription s"
@@ -138,6 +147,8 @@ static int open_once(struct bt_db **out, const char *path)
     if (r != 0)
         return r;
     r = check_schema(db, size, note);
+    if (r == 0)
+        r = bt_db_exec(db, additions);
     if (r == 0) {
         r = bt_db_prepare(db, statements, HUB_S_COUNT);
         if (r == BT_EDB)
@@ -253,6 +264,20 @@ static int load_retained(struct hub_store_tx *tx, const struct hub_store_visitor
     return msg == NULL ? BT_ENOMEM : v->retained(v->arg, msg);
 }
 
+static int load_will(struct hub_store_tx *tx, const struct hub_store_visitor *v)
+{
+    struct bt_db *db = tx->db;
+    struct hub_msg *msg;
+
+    if (v->will == NULL)
+        return 0;
+    msg = hub_store_row_msg(db, HUB_S_LOAD_WILLS, 3);
+    return msg == NULL ? BT_ENOMEM
+                       : v->will(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_WILLS, 0),
+                                 msg, (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 1),
+                                 (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 2));
+}
+
 /* Queues whose session is gone: what a crash left of an ended session. */
 static int load_orphans(struct hub_store_tx *tx)
 {
@@ -285,6 +310,7 @@ int hub_store_tx_load(struct hub_store_tx *tx, const struct hub_store_visitor *v
         { HUB_S_LOAD_SESSIONS, load_session },
         { HUB_S_LOAD_SUBS, load_sub },
         { HUB_S_LOAD_RETAINED, load_retained },
+        { HUB_S_LOAD_WILLS, load_will },
     };
     int64_t mid;
     size_t i;

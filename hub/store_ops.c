@@ -325,6 +325,8 @@ int hub_store_tx_apply(struct hub_store_tx *tx, struct hub_op *op)
         [HUB_OP_SUB_DEL] = sub_del,
         [HUB_OP_RETAIN_PUT] = hub_store_retain,
         [HUB_OP_RETAIN_DEL] = hub_store_retain,
+        [HUB_OP_WILL_PUT] = hub_store_will,
+        [HUB_OP_WILL_DEL] = hub_store_will,
         [HUB_OP_READ] = read_queue,
     };
 

@@ -29,9 +29,12 @@ enum hub_store_stmt {
     HUB_S_SUBS_DEL,
     HUB_S_RETAIN_PUT,
     HUB_S_RETAIN_DEL,
+    HUB_S_WILL_PUT,
+    HUB_S_WILL_DEL,
     HUB_S_LOAD_SESSIONS,
     HUB_S_LOAD_SUBS,
     HUB_S_LOAD_RETAINED,
+    HUB_S_LOAD_WILLS,
     HUB_S_QUEUE_FIRST,
     HUB_S_QUEUE_LAST,
     HUB_S_QUEUE_COUNT,
@@ -128,6 +131,9 @@ struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
 /* Takes out the reads that are answered by what is committed; the others set left. */
 struct hub_op *hub_store_answer_reads(struct hub_store_tx *tx, struct hub_op **head,
                                       struct hub_op ***tail, bool *left) BT_MUST_CHECK;
+
+/* hub/store_will.c: HUB_OP_WILL_PUT and HUB_OP_WILL_DEL. */
+int hub_store_will(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
 
 /* hub/store_load.c. Opens, checks and prepares; sets a damaged file aside. */
 int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;

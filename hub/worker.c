@@ -16,6 +16,7 @@
 #include "hub/listener.h"
 #include "hub/local.h"
 #include "hub/recorder.h"
+#include "hub/will.h"
 
 static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
@@ -126,9 +127,11 @@ static void on_prepare(void *arg)
     hub_counts_add(&w->counts, w->index);
 }
 
+/* Wills whose delay has passed and sessions that expire; true when there will be more. */
 static bool expire_sessions(struct hub_worker *w)
 {
     int64_t now = bt_clock_wall_ms();
+    uint64_t now_loop = bt_loop_ms(w->loop);
     bool waiting = false;
 
     for (uint32_t i = 0; i < w->sessions.cap; i++) {
@@ -136,6 +139,8 @@ static bool expire_sessions(struct hub_worker *w)
 
         for (; s != NULL; s = next) {
             next = s->next_by_id;
+            if (s->will != NULL)
+                waiting |= hub_will_check(s, now_loop);
             if (s->expires_ms == 0)
                 continue;
             if (s->expires_ms <= now)
