@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/copy.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "hub/conn.h"
@@ -42,7 +43,20 @@ static bool ready(struct hub_link *l)
 
 static uint8_t *put(uint8_t *at, const void *p, size_t n)
 {
-    memcpy(at, p, n);
+    bt_copy(at, p, n);
+    return at + n;
+}
+
+/* A length of one to four bytes. */
+static uint8_t *put_varint(uint8_t *at, const uint8_t bytes[4], size_t n)
+{
+    at[0] = bytes[0];
+    if (n > 1)
+        at[1] = bytes[1];
+    if (n > 2)
+        at[2] = bytes[2];
+    if (n > 3)
+        at[3] = bytes[3];
     return at + n;
 }
 
@@ -142,12 +156,14 @@ static int write_publish(struct hub_conn *c, const struct hub_out *o,
         return BT_ENOMEM;
     *at++ = (uint8_t)(BT_MQTT_PUBLISH << 4 | (o->dup ? 8 : 0) | o->qos << 1 |
                       (o->retain ? 1 : 0));
-    at = put(at, h->remaining, h->n_remaining);
+    at = put_varint(at, h->remaining, h->n_remaining);
     at = put(put_u16(at, h->topic.len), h->topic.ptr, h->topic.len);
     if (o->qos > 0)
         at = put_u16(at, o->pid);
     if (c->version == BT_MQTT_50) {
-        at = put(put(at, h->props_len, h->n_props_len), h->own, h->n_own);
+        at = put_varint(at, h->props_len, h->n_props_len);
+        memcpy(at, h->own, h->n_own);
+        at += h->n_own;
         if (p->props.len > 0)
             at = put(at, p->props.ptr, p->props.len);
     }

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/copy.h"
 #include "core/mem.h"
 
 static void copy(uint8_t *to, struct bt_slice s)
 {
-    if (s.len != 0)
-        memcpy(to, s.ptr, s.len);
+    bt_copy(to, s.ptr, s.len);
 }
 
 struct hub_msg *hub_msg_new(const struct hub_pub *p)

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "core/copy.h"
 #include "core/error.h"
 #include "core/mem.h"
 
@@ -73,7 +74,7 @@ int hub_outq_bytes(struct hub_outq *q, const void *p, size_t n)
     at = hub_outq_room(q, n);
     if (at == NULL)
         return BT_ENOMEM;
-    memcpy(at, p, n);
+    bt_copy(at, p, n);
     return 0;
 }
 

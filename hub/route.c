@@ -14,8 +14,6 @@
 #include "hub/recorder.h"
 #include "hub/worker.h"
 
-#define FIRST_ITEMS 64u
-
 static bool any_persistent(const struct hub_target *t, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -55,51 +53,32 @@ static void fail(struct hub_ticket *ticket)
         atomic_store(&ticket->failed, true);
 }
 
-static struct hub_xitem *new_item(struct hub_worker *w, uint32_t to)
-{
-    struct hub_xbatch *b = w->out[to];
-
-    if (b == NULL) {
-        b = w->out[to] = bt_calloc(1, sizeof(*b));
-        if (b == NULL)
-            return NULL;
-        b->msg.kind = HUB_W_DELIVER;
-    }
-    if (b->n == b->cap) {
-        uint32_t cap = b->cap == 0 ? FIRST_ITEMS : b->cap * 2;
-        struct hub_xitem *items = bt_realloc(b->items, cap * sizeof(*items));
-
-        if (items == NULL)
-            return NULL;
-        b->items = items;
-        b->cap = cap;
-    }
-    return &b->items[b->n++];
-}
-
-/* group -1: the slice of worker `to`; otherwise one member of a shared subscription. */
+/* group -1: the sessions of worker `to`; otherwise one member of a shared subscription.
+ */
 static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_match *m,
                       uint32_t to, int32_t group, uint32_t member,
                       struct hub_ticket *ticket)
 {
-    struct hub_msg *msg = hub_pub_msg(pub);
-    struct hub_xitem *it = msg == NULL ? NULL : new_item(w, to);
+    struct hub_xbatch *b = w->out[to];
+    struct hub_xitem *it;
 
+    if (b == NULL)
+        b = w->out[to] = hub_xbatch_new();
+    it = b == NULL ? NULL : hub_xbatch_add(b, pub, ticket != NULL);
     if (it == NULL) {
-        hub_msg_unref(msg);
         hub_drop_all(w, pub->topic, HUB_DROP_NO_MEMORY);
         fail(ticket);
         return;
     }
     charge(ticket);
-    *it = (struct hub_xitem){
-        .msg = msg,
-        .match = hub_match_ref(m),
-        .ticket = ticket,
-        .origin = pub->origin,
-        .group = group,
-        .member = member,
-    };
+    it->ticket = ticket;
+    it->group = group;
+    it->member = member;
+    /* A session that subscribes from now on gets a retained message by its SUBACK: who
+     * gets it on its way is settled here. Everything else the other worker looks up by
+     * itself, so that the two do not share the set's counter. */
+    if (group >= 0 || pub->retain)
+        it->match = hub_match_ref(m);
 }
 
 static void deliver_to(struct hub_worker *w, struct hub_pub *pub,
@@ -198,23 +177,34 @@ uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket 
     return n;
 }
 
+/* The sessions of this worker, found by the item's topic. */
+static void deliver_found(struct hub_worker *w, struct hub_pub *pub,
+                          struct hub_ticket *ticket)
+{
+    struct hub_match *m = hub_cache_lookup(w->cache, pub->topic);
+
+    if (m == NULL) {
+        hub_drop_all(w, pub->topic, HUB_DROP_NO_MEMORY);
+        fail(ticket);
+        return;
+    }
+    hub_match_ref(m);
+    deliver_slice(w, pub, m, ticket);
+    hub_match_unref(m);
+}
+
 static void take_item(struct hub_worker *w, struct hub_xitem *it)
 {
-    struct hub_pub pub = {
-        .topic = hub_msg_topic(it->msg),
-        .payload = hub_msg_payload(it->msg),
-        .props = hub_msg_props(it->msg),
-        .qos = it->msg->qos,
-        .retain = it->msg->retain,
-        .origin = (struct hub_addr *)(uintptr_t)it->origin,
-        .msg = it->msg,
-    };
+    struct hub_pub pub;
 
-    if (it->group < 0)
-        deliver_slice(w, &pub, it->match, it->ticket);
-    else
+    hub_xitem_pub(it, &pub);
+    if (it->group >= 0)
         deliver_to(w, &pub, &it->match->groups[it->group].members[it->member],
                    it->ticket);
+    else if (it->match != NULL)
+        deliver_slice(w, &pub, it->match, it->ticket);
+    else
+        deliver_found(w, &pub, it->ticket);
     hub_pub_deinit(&pub);
     hub_match_unref(it->match);
     if (it->ticket != NULL)
@@ -223,24 +213,24 @@ static void take_item(struct hub_worker *w, struct hub_xitem *it)
 
 void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b)
 {
-    for (uint32_t i = 0; i < b->n; i++)
-        take_item(w, &b->items[i]);
-    bt_free(b->items);
-    bt_free(b);
+    struct hub_xitem *it = NULL;
+
+    while ((it = hub_xbatch_next(b, it)) != NULL)
+        take_item(w, it);
+    hub_xbatch_free(b);
 }
 
 static void discard(struct hub_xbatch *b)
 {
-    for (uint32_t i = 0; i < b->n; i++) {
-        struct hub_xitem *it = &b->items[i];
+    struct hub_xitem *it = NULL;
 
+    while ((it = hub_xbatch_next(b, it)) != NULL) {
         if (it->ticket != NULL)
             hub_ticket_done(it->ticket, false);
         hub_msg_unref(it->msg);
         hub_match_unref(it->match);
     }
-    bt_free(b->items);
-    bt_free(b);
+    hub_xbatch_free(b);
 }
 
 void hub_route_flush(struct hub_worker *w)
@@ -248,8 +238,11 @@ void hub_route_flush(struct hub_worker *w)
     for (uint32_t i = 0; i < w->hub->n_workers; i++) {
         struct hub_xbatch *b = bt_steal(w->out[i]);
 
+        if (b == NULL)
+            continue;
+        b->msg.kind = HUB_W_DELIVER;
         /* A closed mailbox means the hub is ending: what must survive is in the store. */
-        if (b != NULL && bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0)
+        if (bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0)
             discard(b);
     }
 }

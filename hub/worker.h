@@ -11,6 +11,7 @@
 #include "hub/hub_internal.h"
 #include "hub/session.h"
 #include "hub/stats.h"
+#include "hub/xbatch.h"
 
 /* Kinds of messages in a worker's mailbox. */
 enum hub_worker_msg {
@@ -32,21 +33,6 @@ struct hub_accepted {
     struct bt_msg msg;
     int fd;
     const struct hub_listener_opts *opts;
-};
-
-/* Deliveries for the sessions of another worker, gathered during one loop turn. */
-struct hub_xitem {
-    struct hub_msg *msg;     /* one reference */
-    struct hub_match *match; /* one reference */
-    struct hub_ticket *ticket;
-    const struct hub_addr *origin;
-    int32_t group; /* -1: this worker's slice of targets */
-    uint32_t member;
-};
-struct hub_xbatch {
-    struct bt_msg msg;
-    uint32_t n, cap;
-    struct hub_xitem *items;
 };
 
 struct hub_session_map {
