@@ -219,9 +219,12 @@ static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
     uint8_t *at;
 
     (void)token;
-    if (c->closed ||
-        (c->version != BT_MQTT_50 && reason >= 0x80 && type <= BT_MQTT_PUBREC))
-        return; /* 3.1.1 has no negative PUBACK: the client keeps the message */
+    if (c->closed)
+        return;
+    if (c->version != BT_MQTT_50 && reason >= 0x80 && type <= BT_MQTT_PUBREC) {
+        doom(c); /* 3.1.1 has no negative PUBACK: the client sends it again */
+        return;
+    }
     at = hub_outq_room(&c->out, with_reason ? 5 : 4);
     if (at == NULL) {
         doom(c);

@@ -32,7 +32,7 @@ bool hub_route_must_store(struct hub_worker *w, const struct hub_pub *pub)
         return true;
     m = hub_cache_lookup(w->cache, pub->topic);
     if (m == NULL)
-        return false;
+        return true; /* out of memory: only a ticket can say that it failed */
     if (any_persistent(m->targets, m->n_targets))
         return true;
     for (uint32_t g = 0; g < m->n_groups; g++)

@@ -4,8 +4,9 @@
  * 5.0 §4.6). What an earlier connection published is not acknowledged to this one: the
  * client sends it again and expects one answer.
  *
- * Failure modes: when the commit cannot be made the ticket says so and no PUBACK leaves
- * for version 3.1.1 (the client sends again), version 5 is told "quota exceeded". */
+ * Failure modes: when the commit cannot be made, or memory is out, version 5 is told
+ * "quota exceeded"; version 3.1.1 knows no such answer, so its connection is closed and
+ * the client sends again by the next one. */
 #include "core/error.h"
 #include "core/mem.h"
 #include "hub/session.h"
@@ -95,10 +96,11 @@ static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unack
 
     if (store || s->unacked != NULL) {
         u = new_unacked(s, now);
-        if (u == NULL && now->incoming)
-            hub_session_incoming_done(s, now->pid, BT_MQTT_QUOTA);
-        if (u == NULL)
-            return; /* not acknowledged: the client sends it again */
+        if (u == NULL) {
+            now->reason = BT_MQTT_QUOTA;
+            answer(s, now);
+            return;
+        }
     }
     if (now->reason == 0)
         (void)hub_route(s->worker, pub, store ? &u->ticket : NULL);

@@ -47,11 +47,15 @@ void hub_answer_done(struct hub_answer *a)
 {
     struct hub_session *s = a->addr->session;
 
-    /* A failed commit is not answered: the client asks again. */
-    if (s != NULL && s->link_serial == a->link_serial &&
-        !atomic_load(&a->ticket.failed)) {
-        s->link->ops->answer(s->link, (struct bt_slice){ a->bytes.data, a->bytes.len });
-        replay_all(s, &a->filters);
+    if (s != NULL && s->link_serial == a->link_serial) {
+        if (atomic_load(&a->ticket.failed)) {
+            /* No SUBACK says so for what was granted: the client asks again. */
+            s->link->ops->close(s->link, BT_MQTT_QUOTA);
+        } else {
+            s->link->ops->answer(s->link,
+                                 (struct bt_slice){ a->bytes.data, a->bytes.len });
+            replay_all(s, &a->filters);
+        }
     }
     hub_addr_unref(a->addr);
     bt_buf_deinit(&a->bytes);

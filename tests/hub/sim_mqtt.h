@@ -97,10 +97,11 @@ struct sim_client {
     unsigned version;
 };
 
+/* flags: 1 retain, 8 dup. */
 __attribute__((unused)) static void sim_say_publish(const struct sim_client *c,
                                                     const char *topic,
                                                     const char *payload, unsigned qos,
-                                                    bool retain, unsigned pid)
+                                                    unsigned flags, unsigned pid)
 {
     sim_put_text(topic);
     if (qos > 0)
@@ -108,7 +109,7 @@ __attribute__((unused)) static void sim_say_publish(const struct sim_client *c,
     if (c->version == 5)
         sim_put_u8(0);
     sim_put(payload, strlen(payload));
-    sim_finish(c->peer, 0x30 | qos << 1 | (retain ? 1 : 0));
+    sim_finish(c->peer, 0x30 | qos << 1 | flags);
 }
 
 __attribute__((unused)) static void sim_say_subscribe(const struct sim_client *c,
