@@ -27,6 +27,7 @@ struct bt_mbox {
     pthread_mutex_t lock; /* guards the rest */
     struct bt_msg *head, **tail;
     bool closed;
+    _Atomic uint32_t waiting; /* written under the lock, read by anybody */
 };
 
 static void destroy(struct bt_mbox *mb)
@@ -60,6 +61,7 @@ static void take(struct bt_mbox *mb, bool close)
     *end = mb->head;
     mb->head = NULL;
     mb->tail = &mb->head;
+    atomic_store_explicit(&mb->waiting, 0, memory_order_relaxed);
     mb->closed |= close;
     atomic_store_explicit(&mb->inbox.full, false, memory_order_relaxed);
     pthread_mutex_unlock(&mb->lock);
@@ -103,12 +105,20 @@ int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg)
     was_empty = mb->head == NULL;
     *mb->tail = msg;
     mb->tail = &msg->next;
+    atomic_store_explicit(&mb->waiting,
+                          atomic_load_explicit(&mb->waiting, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     if (was_empty) {
         atomic_store_explicit(&mb->inbox.full, true, memory_order_release);
         bt_loop_wake(mb->loop);
     }
     pthread_mutex_unlock(&mb->lock);
     return 0;
+}
+
+uint32_t bt_mbox_waiting(const struct bt_mbox *mb)
+{
+    return atomic_load_explicit(&mb->waiting, memory_order_relaxed);
 }
 
 void bt_mbox_close(struct bt_mbox *mb)

@@ -23,6 +23,8 @@ struct bt_mbox *bt_mbox_new(struct bt_loop *l, bt_mbox_fn fn, void *arg) BT_MUST
 /* Any thread. 0, or BT_MBOX_CLOSED: the caller keeps the message. The loop is woken only
  * when the box was empty. */
 int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg) BT_MUST_CHECK;
+/* Any thread: how many messages the loop has not taken yet. */
+uint32_t bt_mbox_waiting(const struct bt_mbox *mb);
 /* Loop's thread: hand over what is queued now, refuse posts from now on. Idempotent. */
 void bt_mbox_close(struct bt_mbox *mb);
 /* After the last possible poster is gone. Never delivers. On the loop's

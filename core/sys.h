@@ -4,6 +4,7 @@
 #ifndef CORE_SYS_H
 #define CORE_SYS_H
 
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include "core/base.h"
@@ -28,8 +29,9 @@ int bt_sys_no_new_privs(void); /* Darwin: does nothing */
 /* n bytes from the kernel's generator; blocks only before it was ever seeded. 0 or -1. */
 int bt_sys_random(void *out, size_t n) BT_MUST_CHECK;
 void bt_sys_thread_name(const char *name); /* of the calling thread; cut at 15 bytes */
-uint64_t bt_sys_rss_bytes(void);           /* resident now; 0 when unknown */
-unsigned bt_sys_online_cpus(void);         /* that this process may use; at least 1 */
+int64_t bt_sys_thread_cpu_us(pthread_t thread); /* used by a running thread; 0 unknown */
+uint64_t bt_sys_rss_bytes(void);                /* resident now; 0 when unknown */
+unsigned bt_sys_online_cpus(void); /* that this process may use; at least 1 */
 /* The file's contents are on the medium when this returns 0. */
 int bt_sys_fdatasync(int fd) BT_MUST_CHECK;
 

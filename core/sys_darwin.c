@@ -115,6 +115,18 @@ void bt_sys_thread_name(const char *name)
     (void)pthread_setname_np(cut);
 }
 
+int64_t bt_sys_thread_cpu_us(pthread_t thread)
+{
+    struct thread_basic_info info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+
+    if (thread_info(pthread_mach_thread_np(thread), THREAD_BASIC_INFO,
+                    (thread_info_t)&info, &count) != 0)
+        return 0;
+    return (int64_t)(info.user_time.seconds + info.system_time.seconds) * 1000000 +
+           info.user_time.microseconds + info.system_time.microseconds;
+}
+
 uint64_t bt_sys_rss_bytes(void)
 {
     struct mach_task_basic_info info;

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/sys.h"
@@ -107,6 +108,16 @@ void bt_sys_thread_name(const char *name)
 
     strncpy(cut, name, sizeof(cut) - 1);
     (void)pthread_setname_np(pthread_self(), cut);
+}
+
+int64_t bt_sys_thread_cpu_us(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec ts;
+
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &ts) != 0)
+        return 0;
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 uint64_t bt_sys_rss_bytes(void)

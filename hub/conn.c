@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/listener.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 static struct hub *hub_of(const struct hub_conn *c)
@@ -41,6 +42,7 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
         hub_conn_close(c, BT_MQTT_TOO_LARGE, true);
         return;
     }
+    hub_count_out(&c->worker->counts, b->data[0] >> 4);
     if (!c->closed && hub_outq_bytes(&c->out, b->data, b->len) != 0)
         hub_conn_close(c, BT_MQTT_UNSPECIFIED, true);
     hub_conn_touch(c);
@@ -231,6 +233,8 @@ void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opt
     c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
     bt_io_init(&c->io, fd, on_io);
     bt_metric_add(&hub_m_conns, 1);
+    bt_metric_add(&hub_m_accepted, 1);
+    bt_metric_add(&hub_m_transport[o->transport], 1);
     hub_worker_need_tick(w);
     watch(c);
 }
@@ -288,6 +292,10 @@ void hub_conn_flush(struct hub_conn *c)
     int r = flush_out(c);
 
     c->worker->counts.bytes_out += before - c->out.bytes;
+    if (bt_unlikely(c->out.bytes != c->output_left)) {
+        c->worker->counts.output += (int64_t)c->out.bytes - c->output_left;
+        c->output_left = (uint32_t)c->out.bytes;
+    }
     bt_list_remove(&c->dirty);
     if (c->closed)
         return;
@@ -326,6 +334,17 @@ static void say_why(struct hub_conn *c, uint8_t reason)
         hub_conn_send(c, &b);
 }
 
+static void record_end(struct hub_conn *c, uint8_t reason, bool will)
+{
+    bool lost = will && reason != BT_MQTT_DISCONNECT_WITH_WILL;
+    enum hub_end end = reason >= 0x80 ? HUB_END_HUB
+                       : lost         ? HUB_END_LOST
+                                      : HUB_END_DISCONNECT;
+
+    hub_record(c->link.session,
+               &(struct hub_fact){ HUB_EV_DISCONNECTED, .why = reason, .n = end });
+}
+
 void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
 {
     if (c->closed)
@@ -341,6 +360,8 @@ void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
                bt_mqtt_reason_text(reason));
     c->closed = true;
     c->close_reason = reason;
+    if (c->link.session != NULL)
+        record_end(c, reason, will);
     if (c->link.session != NULL)
         hub_session_detach(c->link.session, will);
     bt_list_remove(&c->dirty);
@@ -361,6 +382,8 @@ void hub_conn_free(struct hub_conn *c)
     bt_buf_deinit(&c->in);
     hub_v5_free(c->v5);
     bt_metric_add(&hub_m_conns, -1);
+    bt_metric_add(&hub_m_transport[c->listener->transport], -1);
+    c->worker->counts.output -= c->output_left;
     atomic_fetch_sub(&hub_of(c)->n_conns, 1);
     bt_free(c);
 }

@@ -32,6 +32,7 @@ struct hub_conn {
     struct hub_v5 *v5;     /* what a version 5 client asked for; NULL: nothing */
     uint64_t deadline_ms;  /* loop time by which something must arrive, 0 = none */
     uint32_t keepalive_ms; /* 1.5 times the client's value */
+    uint32_t output_left;  /* of out.bytes, after the last flush */
     uint8_t version;       /* 0 before CONNECT */
     uint8_t close_reason;
     bool closed, paused, blocked, full, doomed;

@@ -11,6 +11,7 @@
 #include "core/sys.h"
 #include "hub/conn.h"
 #include "hub/props.h"
+#include "hub/recorder.h"
 #include "hub/will.h"
 #include "hub/worker.h"
 
@@ -28,7 +29,7 @@ static bool has(const struct bt_mqtt_props *p, enum bt_mqtt_prop prop)
     return (p->present & 1u << prop) != 0;
 }
 
-static int refuse(struct hub_conn *c, uint8_t version, uint8_t reason)
+static int refuse(struct hub_conn *c, uint8_t version, struct bt_slice id, uint8_t reason)
 {
     const char *text = bt_mqtt_reason_text(reason);
     struct bt_mqtt_props words = {
@@ -39,6 +40,7 @@ static int refuse(struct hub_conn *c, uint8_t version, uint8_t reason)
     uint8_t code = version == BT_MQTT_50 ? reason : bt_mqtt_connack_v3(reason);
     int r;
 
+    hub_refused_login(c->worker, id, reason);
     bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused", "reason=\"%s\"", text);
     r = bt_mqtt_encode_connack(&b, version, false, code, &words);
     if (r == 0 && !hub_conn_fits(c, b.len)) {
@@ -244,7 +246,7 @@ static int open_session(struct hub_conn *c, const struct login *in)
     struct hub_session *s = take_session(c, in, &present);
 
     if (s == NULL)
-        return refuse(c, m->version, BT_MQTT_UNAVAILABLE);
+        return refuse(c, m->version, in->id, BT_MQTT_UNAVAILABLE);
     if (has(p, BT_MQTT_P_RECEIVE_MAX))
         window = BT_MIN(window, p->receive_max);
     c->version = m->version;
@@ -254,6 +256,7 @@ static int open_session(struct hub_conn *c, const struct login *in)
     /* What already waits on disk stays there in its order until the session ends. */
     s->persistent = s->expiry_s > 0 || s->stored;
     hub_session_attach(s, &c->link, window);
+    hub_record(s, &(struct hub_fact){ HUB_EV_CONNECTED, .n = m->version });
     if (s->persistent)
         hub_session_store(s, 0);
     if (hub_will_set(s, &m->will) != 0 || send_connack(c, in, present) != 0)
@@ -278,21 +281,22 @@ int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice 
         return BT_MQTT_PROTOCOL_ERROR;
     r = bt_mqtt_decode(p, n, 0, &in.packet);
     if (r == BT_MQTT_BAD_VERSION || r == BT_MQTT_BAD_CLIENT_ID)
-        return refuse(c, BT_MQTT_311, (uint8_t)r);
+        return refuse(c, BT_MQTT_311, in.id, (uint8_t)r);
     if (r != 0)
         return r;
     in.id = in.packet.connect.client_id;
     if (in.id.len == 0 && assign_id(c, &in) != 0)
-        return refuse(c, in.packet.connect.version, BT_MQTT_UNAVAILABLE);
+        return refuse(c, in.packet.connect.version, in.id, BT_MQTT_UNAVAILABLE);
     home = hub_home(c->worker->hub, hub_id_hash(in.id));
     if (home != c->worker) {
         hub_conn_move(c, home, (struct bt_slice){ p, (size_t)(rest.ptr - p) + rest.len });
         return HUB_CONN_MOVED;
     }
+    hub_count_in(&c->worker->counts, BT_MQTT_CONNECT);
     reason = take_wishes(c, &in.packet.props);
     if (reason == 0)
         reason = admit(c, &in);
     if (reason != 0)
-        return refuse(c, in.packet.connect.version, reason);
+        return refuse(c, in.packet.connect.version, in.id, reason);
     return open_session(c, &in);
 }

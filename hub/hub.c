@@ -188,6 +188,21 @@ static int hub_create(const struct bt_module_env *env, void **out)
     return 0;
 }
 
+/* Gauges that only somebody who reads them needs. */
+static void refresh_gauges(void *arg)
+{
+    struct hub *hub = arg;
+
+    bt_metric_set(&hub_m_retained, (int64_t)hub_retain_count(hub->retain));
+    bt_metric_set(&hub_m_retained_bytes, (int64_t)hub_retain_bytes(hub->retain));
+    for (uint32_t i = 0; i < hub->n_workers; i++) {
+        const struct hub_worker *w = hub->workers[i];
+
+        hub_stats_worker(i, w->running ? bt_sys_thread_cpu_us(w->thread) : 0,
+                         bt_mbox_waiting(w->mbox));
+    }
+}
+
 static int hub_start(void *self)
 {
     struct hub *hub = self;
@@ -201,6 +216,8 @@ static int hub_start(void *self)
         hub_worker_need_tick(hub->workers[i]);
         r = hub_worker_start(hub->workers[i]);
     }
+    hub->gauges = (struct bt_metric_source){ .fn = refresh_gauges, .arg = hub };
+    bt_metric_source_add(&hub->gauges);
     return r;
 }
 
@@ -216,6 +233,7 @@ static void hub_free(void *self)
 {
     struct hub *hub = self;
 
+    bt_metric_source_remove(&hub->gauges);
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         if (hub->workers[i] != NULL)
             hub_worker_join(hub->workers[i]);

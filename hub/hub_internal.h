@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "core/metric.h"
 #include "hub/auth.h"
 #include "hub/hub.h"
 #include "hub/match.h"
@@ -24,6 +25,7 @@ struct hub {
     struct hub_listener *listeners; /* served by worker 0 */
     uint32_t n_workers;
     struct hub_worker *workers[HUB_MAX_WORKERS];
+    struct bt_metric_source gauges;
     _Atomic uint64_t next_sid;
     _Atomic uint32_t n_conns;
     _Atomic uint32_t n_running; /* workers that have not drained yet */

@@ -151,6 +151,9 @@ static int open_one(struct hub *hub, const char *address,
     l->open = true;
     l->opts.local = l->url.loopback;
     l->opts.ws = l->opts.layered = l->url.ws;
+    l->opts.transport = l->url.ws                        ? HUB_TRANSPORT_WS
+                        : l->url.kind == HUB_LISTEN_UNIX ? HUB_TRANSPORT_UNIX
+                                                         : HUB_TRANSPORT_TCP;
     if (conf != NULL)
         l->opts.ws_rules = (struct hub_ws_rules){ conf->path, &conf->origins };
     describe(l);

@@ -4,6 +4,7 @@
 #define HUB_LISTENER_H
 
 #include "hub/hub_internal.h"
+#include "hub/stats.h"
 #include "hub/stream.h"
 #include "hub/ws_handshake.h"
 
@@ -12,6 +13,7 @@ struct hub_listener_opts {
     bool local;   /* Unix socket or loopback */
     bool layered; /* TLS or WebSocket: handshakes are spread over the workers */
     bool ws;
+    enum hub_transport transport;
     struct hub_ws_rules ws_rules;
 };
 

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "hub/conn.h"
 #include "hub/props.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publish *m)
@@ -49,13 +50,18 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
         r = check_props(c, &m, &props);
         if (r != 0)
             return r;
-        if (hub_session_over_quota(s, m.qos, m.pid))
+        if (hub_session_over_quota(s, m.qos, m.pid)) {
+            hub_refused(s, HUB_REFUSED_PUBLISH, m.topic, BT_MQTT_RECEIVE_MAX);
             return BT_MQTT_RECEIVE_MAX;
+        }
     }
     refused = check_publish(c, &m);
+    if (bt_unlikely(refused != 0))
+        hub_refused(s, HUB_REFUSED_PUBLISH, m.topic, refused);
     if (refused != 0 && c->version != BT_MQTT_50)
         return refused;
     c->worker->counts.received++;
+    c->worker->counts.payload_in += m.payload.len;
     pub.topic = m.topic;
     pub.payload = m.payload;
     pub.qos = m.qos;
@@ -102,7 +108,8 @@ static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
             return BT_MQTT_PROTOCOL_ERROR; /* §3.14.2.2.2 */
         s->expiry_s = hub_expiry_granted(c->worker->hub->conf, m.props.session_expiry);
     }
-    hub_conn_close(c, BT_MQTT_SUCCESS, m.reason == BT_MQTT_DISCONNECT_WITH_WILL);
+    hub_conn_close(c, m.reason < 0x80 ? m.reason : 0,
+                   m.reason == BT_MQTT_DISCONNECT_WITH_WILL);
     return 0;
 }
 
@@ -122,6 +129,8 @@ int hub_packet(struct hub_conn *c, const uint8_t *p, size_t n)
 {
     unsigned type = p[0] >> 4;
 
+    if (type != BT_MQTT_PUBLISH)
+        hub_count_in(&c->worker->counts, type);
     if (handlers[type] == NULL)
         return BT_MQTT_PROTOCOL_ERROR;
     return handlers[type](c, p, n);

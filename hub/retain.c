@@ -26,6 +26,7 @@ struct hub_retain {
     pthread_mutex_t lock;
     struct hub_trie trie;
     _Atomic size_t n;
+    _Atomic uint64_t bytes;
 };
 
 static struct node *as_node(struct hub_trie_node *n)
@@ -104,6 +105,11 @@ void hub_retain_free(struct hub_retain *r)
     bt_free(r);
 }
 
+static uint64_t size_of(const struct hub_msg *m)
+{
+    return m == NULL ? 0 : (uint64_t)m->topic_len + m->props_len + m->payload_len;
+}
+
 int hub_retain_put(struct hub_retain *r, struct hub_msg *msg)
 {
     struct hub_msg *old = NULL;
@@ -116,6 +122,8 @@ int hub_retain_put(struct hub_retain *r, struct hub_msg *msg)
         as_node(t)->msg = hub_msg_ref(msg);
         if (old == NULL)
             atomic_fetch_add_explicit(&r->n, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->bytes, size_of(msg) - size_of(old),
+                                  memory_order_relaxed);
     }
     pthread_mutex_unlock(&r->lock);
     hub_msg_unref(old);
@@ -135,6 +143,7 @@ bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
         hub_trie_prune(&r->trie, t);
         if (old != NULL)
             atomic_fetch_sub_explicit(&r->n, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&r->bytes, size_of(old), memory_order_relaxed);
     }
     pthread_mutex_unlock(&r->lock);
     hub_msg_unref(old);
@@ -144,6 +153,11 @@ bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
 size_t hub_retain_count(const struct hub_retain *r)
 {
     return atomic_load_explicit(&r->n, memory_order_relaxed);
+}
+
+uint64_t hub_retain_bytes(const struct hub_retain *r)
+{
+    return atomic_load_explicit(&r->bytes, memory_order_relaxed);
 }
 
 /* ---- Collecting ---- */

@@ -23,5 +23,7 @@ int hub_retain_match(struct hub_retain *r, struct bt_slice filter, int64_t now_m
                      struct hub_retain_set *out) BT_MUST_CHECK;
 void hub_retain_set_deinit(struct hub_retain_set *s);
 size_t hub_retain_count(const struct hub_retain *r);
+/* Topics, properties and payloads of them. */
+uint64_t hub_retain_bytes(const struct hub_retain *r);
 
 #endif

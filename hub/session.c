@@ -47,16 +47,19 @@ struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
         bt_free(s);
         return NULL;
     }
+    bt_metric_add(&hub_m_offline, 1);
     memcpy(s->id, id.ptr, id.len);
     s->id_len = (uint16_t)id.len;
     s->hash = hub_id_hash(id);
     s->worker = w;
     s->sid = sid;
     if (hub_worker_add_session(w, s) != 0) {
+        bt_metric_add(&hub_m_offline, -1);
         hub_addr_unref(s->addr);
         bt_free(s);
         return NULL;
     }
+    hub_recorder_attach(s);
     return s;
 }
 
@@ -96,12 +99,14 @@ void hub_session_free(struct hub_session *s)
         struct hub_filter *f = s->filters;
 
         s->filters = f->next;
+        hub_count_sub((struct bt_slice){ (const uint8_t *)f->text, f->len }, -1);
         hub_index_remove(s->worker->hub->index,
                          (struct bt_slice){ (const uint8_t *)f->text, f->len }, s->addr);
         bt_free(f);
     }
     bt_free(s->incoming);
     hub_will_free(s);
+    bt_metric_add(s->link != NULL ? &hub_m_online : &hub_m_offline, -1);
     hub_worker_remove_session(s->worker, s);
     s->addr->session = NULL;
     hub_addr_unref(s->addr);
@@ -382,6 +387,10 @@ void hub_session_skip(struct hub_session *s, uint64_t token)
 
 void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window)
 {
+    if (s->link == NULL) {
+        bt_metric_add(&hub_m_offline, -1);
+        bt_metric_add(&hub_m_online, 1);
+    }
     s->link = l;
     l->session = s;
     s->link_serial++;
@@ -432,6 +441,10 @@ void hub_session_detach(struct hub_session *s, bool will)
 
     if (s->link != NULL)
         s->link->session = NULL;
+    if (s->link != NULL) {
+        bt_metric_add(&hub_m_online, -1);
+        bt_metric_add(&hub_m_offline, 1);
+    }
     s->link = NULL;
     s->link_serial++;
     s->read_stale = s->reading; /* an answer under way is for the old queue position */

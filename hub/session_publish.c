@@ -9,6 +9,7 @@
  * the client sends again by the next one. */
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/recorder.h"
 #include "hub/session.h"
 #include "hub/worker.h"
 
@@ -89,6 +90,16 @@ static bool enter(struct hub_session *s, struct hub_unacked *u)
     return u->incoming;
 }
 
+static void route(struct hub_session *s, struct hub_pub *pub, struct hub_ticket *ticket)
+{
+    uint32_t n = hub_route(s->worker, pub, ticket);
+
+    if (bt_unlikely(n == 0))
+        hub_record(s, &(struct hub_fact){ HUB_EV_NOBODY, .text = pub->topic });
+    else
+        hub_trace(s, HUB_EV_ROUTED, .n = n, .text = pub->topic);
+}
+
 static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now)
 {
     struct hub_unacked *u = NULL;
@@ -103,7 +114,7 @@ static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unack
         }
     }
     if (now->reason == 0)
-        (void)hub_route(s->worker, pub, store ? &u->ticket : NULL);
+        route(s, pub, store ? &u->ticket : NULL);
     if (u == NULL)
         answer(s, now);
     else if (store)
@@ -126,7 +137,7 @@ void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pi
             now.reason = BT_MQTT_QUOTA;
         publish(s, pub, &now);
     } else if (refused == 0) {
-        (void)hub_route(s->worker, pub, NULL);
+        route(s, pub, NULL);
     }
 }
 
@@ -140,5 +151,7 @@ void hub_session_published(struct hub_unacked *u)
         bt_free(u);
         return;
     }
+    if (failed)
+        hub_refused(s, HUB_REFUSED_PUBLISH, (struct bt_slice){ NULL, 0 }, BT_MQTT_QUOTA);
     finish(s, u, failed ? BT_MQTT_QUOTA : BT_MQTT_SUCCESS);
 }

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/recorder.h"
 #include "hub/session.h"
 #include "hub/worker.h"
 
@@ -59,6 +60,7 @@ static int put_filter(struct hub_session *s, struct bt_slice filter,
         f->next = s->filters;
         s->filters = f;
         s->n_filters++;
+        hub_count_sub(filter, 1);
     }
     return r;
 }
@@ -120,6 +122,8 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
     hub_index_remove(s->worker->hub->index, filter, s->addr);
     *at = f->next;
     s->n_filters--;
+    hub_count_sub(filter, -1);
+    hub_record(s, &(struct hub_fact){ HUB_EV_UNSUBSCRIBED, .text = filter });
     op = s->persistent ? hub_op_new(HUB_OP_SUB_DEL, s->sid) : NULL;
     if (op != NULL)
         op->text = bt_strndup(text_of(f).ptr, f->len);

@@ -143,6 +143,18 @@ void hub_count_refusal(enum hub_refusal what, uint8_t reason)
         }
 }
 
+/* ---- Subscriptions ---- */
+
+void hub_count_sub(struct bt_slice filter, int n)
+{
+    static const char share[] = "$share/";
+
+    bt_metric_add(&hub_m_subs, n);
+    if (filter.len >= sizeof(share) - 1 &&
+        memcmp(filter.ptr, share, sizeof(share) - 1) == 0)
+        bt_metric_add(&hub_m_shared_subs, n);
+}
+
 /* ---- Packets by type ---- */
 
 #define PACKETS(dir, name, text)                                                      \

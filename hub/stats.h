@@ -31,6 +31,9 @@ enum hub_refusal { HUB_REFUSED_CONNECT, HUB_REFUSED_PUBLISH, HUB_REFUSED_SUBSCRI
  * "other". */
 void hub_count_refusal(enum hub_refusal what, uint8_t reason);
 
+/* A subscription was made (1) or removed (-1). Any thread. */
+void hub_count_sub(struct bt_slice filter, int n);
+
 /* How a connection came; the `transport` label. */
 enum hub_transport {
     HUB_TRANSPORT_TCP,

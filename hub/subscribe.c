@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "hub/conn.h"
 #include "hub/props.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 /* In hub_answer.filters: one granted filter, its text behind it. */
@@ -65,7 +66,7 @@ void hub_answer_done(struct hub_answer *a)
 
 /* Reason byte for one filter; appends to the answer's replay list when retained messages
  * are wanted. */
-static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *sub,
+static uint8_t try_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
                              uint32_t subid, struct hub_answer *a)
 {
     struct replay r = {
@@ -90,6 +91,19 @@ static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *su
             return BT_MQTT_QUOTA;
     }
     return r.opts.qos;
+}
+
+static uint8_t subscribe_one(struct hub_session *s, const struct bt_mqtt_sub *sub,
+                             uint32_t subid, struct hub_answer *a)
+{
+    uint8_t code = try_subscribe(s, sub, subid, a);
+
+    if (code >= 0x80)
+        hub_refused(s, HUB_REFUSED_SUBSCRIBE, sub->filter, code);
+    else
+        hub_record(
+            s, &(struct hub_fact){ HUB_EV_SUBSCRIBED, .n = code, .text = sub->filter });
+    return code;
 }
 
 /* The first code that is a failure, in words. */

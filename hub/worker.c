@@ -143,9 +143,10 @@ static bool expire_sessions(struct hub_worker *w)
                 waiting |= hub_will_check(s, now_loop);
             if (s->expires_ms == 0)
                 continue;
-            if (s->expires_ms <= now)
+            if (s->expires_ms <= now) {
+                bt_metric_add(&hub_m_expired, 1);
                 hub_session_end(s);
-            else
+            } else
                 waiting = true;
         }
     }
