@@ -27,7 +27,7 @@
 #include "core/notify.h"
 
 #define MAX_LOOPS 64u
-#define TICK_MS   1000u
+#define TICK_MS   2500u /* half of BT_WATCHDOG_MS: an idle process hardly wakes */
 
 enum state { NEW, CREATED, RUNNING, STOPPING };
 enum kind { MSG_DRAINED, MSG_STOP, MSG_FAIL };

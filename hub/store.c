@@ -460,6 +460,7 @@ static void *run(void *arg)
 {
     struct hub_store *s = arg;
 
+    bt_sys_thread_name("store");
     if (s->tx.clean.retention_ms != 0)
         bt_timer_start(s->loop, &s->clean, s->clean_ms, s->clean_ms);
     bt_loop_run(s->loop);
