@@ -32,6 +32,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/sys.h"
 #include "hub/store_metric.h"
 #include "hub/store_tx.h"
 
