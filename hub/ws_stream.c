@@ -322,8 +322,10 @@ static ssize_t ws_read(struct hub_stream *s, uint8_t *to, size_t room)
         r = unpack(w, from, take, to, &n);
         return unpacked(w, r, n);
     }
-    if (w->more != NULL && w->more->head.data != NULL)
+    if (w->more != NULL) {
         bt_buf_deinit(&w->more->head);
+        drop_more(w);
+    }
     got = hub_stream_read(w->base.lower, w->base.fd, to, room);
     if (got <= 0)
         return got;

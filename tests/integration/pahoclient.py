@@ -15,11 +15,12 @@ V4, V5 = 4, 5
 
 class Client:
     def __init__(self, t, server, client_id="paho", version=V4, clean=True, user=None, password=None,
-                 connect=True, properties=None):
+                 connect=True, properties=None, transport="tcp", port=None):
         if paho is None:
             raise Skip("paho 2 cannot be had here")
         options = {"clean_session": clean} if version == V4 else {}
-        self.c = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version, **options)
+        self.c = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version,
+                             transport=transport, **options)
         if user is not None:
             self.c.username_pw_set(user, password)
         self.messages = queue.Queue()
@@ -28,7 +29,7 @@ class Client:
         self.c.on_connect = self.on_connect
         self.c.on_subscribe = self.on_subscribe
         self.c.on_message = lambda _c, _u, m: self.messages.put(m)
-        self.port, self.version, self.clean, self.properties = server.port, version, clean, properties
+        self.port, self.version, self.clean, self.properties = port or server.port, version, clean, properties
         t.clients.append(self)
         if connect:
             self.connect()
