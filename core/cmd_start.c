@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/app_conf.h"
+#include "core/app_reload.h"
 #include "core/cli.h"
 #include "core/error.h"
 #include "core/lock.h"
@@ -47,7 +48,7 @@ static const struct bt_cli_usage usage = {
         "until SIGTERM or SIGINT; a second one forces the end. Without -c the first\n"
         "of etc/baetyl/baetyl.yml, conf.yml and service.yml in the working directory\n"
         "is read; without any a hub listens on tcp://127.0.0.1:1883. SIGHUP opens\n"
-        "the log file again.",
+        "the log file again and takes over a changed configuration.",
     .opts = opts,
     .n_opts = BT_ARRAY_LEN(opts),
 };
@@ -87,21 +88,20 @@ static struct bt_app *load(const char *path, unsigned chosen)
 
 static void on_hup(void *arg)
 {
-    struct bt_log_conf conf = bt_app_log_conf(arg);
-
-    if (bt_log_open(&conf) == 0)
-        bt_log(BT_LOG_INFO, "CORE-HUP", "log opened again", "file=%s",
-               conf.path != NULL ? conf.path : "-");
+    bt_app_reload(arg);
 }
 
-static int run_modules(struct bt_app *app, const char *work_dir)
+static int run_modules(struct bt_app_run *run, const char *work_dir)
 {
+    struct bt_app *app = run->first;
     struct bt_super_opts super_opts = { .work_dir = work_dir,
                                         .grace_ms = (uint32_t)app->conf->grace,
                                         .on_hup = on_hup,
-                                        .arg = app };
+                                        .arg = run };
     struct bt_super *super = bt_super_new(&super_opts);
     int r = super != NULL ? 0 : BT_ENOMEM;
+
+    run->super = super;
 
     for (size_t i = 0; r == 0 && i < app->modules->n; i++) {
         if (app->sections[i] != NULL)
@@ -112,9 +112,9 @@ static int run_modules(struct bt_app *app, const char *work_dir)
     return r;
 }
 
-static int run_locked(struct bt_app *app, const char *work_dir)
+static int run_locked(struct bt_app_run *run, const char *work_dir)
 {
-    struct bt_log_conf log_conf = bt_app_log_conf(app);
+    struct bt_log_conf log_conf = bt_app_log_conf(run->first);
     struct bt_lock lock;
     int r = bt_lock_take(&lock, work_dir);
 
@@ -127,7 +127,7 @@ static int run_locked(struct bt_app *app, const char *work_dir)
         return BT_CLI_FAILED;
     r = bt_log_open(&log_conf);
     if (r == 0)
-        r = run_modules(app, work_dir);
+        r = run_modules(run, work_dir);
     else
         r = BT_CLI_FAILED;
     bt_lock_drop(&lock);
@@ -137,19 +137,21 @@ static int run_locked(struct bt_app *app, const char *work_dir)
 static int start(const struct options *o, unsigned chosen)
 {
     char work_dir[PATH_MAX];
+    struct bt_app_run run = { .chosen = chosen };
     struct bt_app *app;
     struct hub_conf *hub;
     int r = enter(o->workdir, work_dir);
 
     if (r != BT_CLI_OK)
         return r;
-    app = load(bt_app_find_file(o->config), chosen);
+    run.file = bt_app_find_file(o->config);
+    app = run.first = load(run.file, chosen);
     if (app == NULL)
         return BT_CLI_FAILED;
     hub = bt_app_section(app, "hub");
     if (hub != NULL && o->ports_file != NULL)
         hub->ports_file = (char *)(uintptr_t)o->ports_file;
-    r = run_locked(app, work_dir);
+    r = run_locked(&run, work_dir);
     /* After a forced stop threads still read the configuration; the process ends right
      * away. */
     if (r != BT_CLI_FORCED) {

@@ -31,14 +31,25 @@ struct bt_conf_doc {
 
 struct bt_conf_ctx *bt_conf_new(void)
 {
-    return bt_calloc(1, sizeof(struct bt_conf_ctx));
+    struct bt_conf_ctx *ctx = bt_calloc(1, sizeof(*ctx));
+
+    if (ctx != NULL)
+        atomic_init(&ctx->refs, 1);
+    return ctx;
+}
+
+struct bt_conf_ctx *bt_conf_ref(struct bt_conf_ctx *ctx)
+{
+    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+    return ctx;
 }
 
 void bt_conf_free(struct bt_conf_ctx *ctx)
 {
     struct bt_conf_block *b, *next;
 
-    if (ctx == NULL)
+    if (ctx == NULL ||
+        atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (struct bt_conf_doc *d = ctx->docs; d != NULL; d = d->next)
         bt_yaml_free(d->yaml);

@@ -104,7 +104,11 @@ struct bt_conf_table {
     }
 
 struct bt_conf_ctx *bt_conf_new(void) BT_MUST_CHECK;
-/* Frees every struct member it allocated. */
+/* Who goes on reading the parsed structs, perhaps on another thread, holds a reference;
+ * any thread. Returns ctx. */
+struct bt_conf_ctx *bt_conf_ref(struct bt_conf_ctx *ctx);
+/* Drops a reference; the last one frees every struct member it allocated. NULL is fine.
+ */
 void bt_conf_free(struct bt_conf_ctx *ctx);
 /* Parse a file or text as `table` into obj (zeroed by the call; members live as long as
  * ctx). 0, or BT_ECONF after collecting every error, or BT_ENOMEM. */
@@ -132,6 +136,15 @@ const char *bt_conf_messages(const struct bt_conf_ctx *ctx);
 int bt_conf_print(const struct bt_conf_table *table, const void *obj,
                   struct bt_buf *out) BT_MUST_CHECK;
 int bt_conf_markdown(const struct bt_conf_table *table, struct bt_buf *out) BT_MUST_CHECK;
+
+/* Calls fn for every key whose value differs, in the table's order; sections are looked
+ * into, a list counts as one value. key: "limits.connections". */
+struct bt_conf_diff {
+    void (*fn)(void *arg, const char *key, const struct bt_conf_row *row);
+    void *arg;
+};
+void bt_conf_each_change(const struct bt_conf_table *table, const void *before,
+                         const void *after, const struct bt_conf_diff *d);
 
 /* Values, also for command-line options. 0 or BT_EINVAL. */
 int bt_conf_parse_ms(const char *s, int64_t *out) BT_MUST_CHECK;

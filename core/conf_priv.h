@@ -3,6 +3,8 @@
 #ifndef CORE_CONF_PRIV_H
 #define CORE_CONF_PRIV_H
 
+#include <stdatomic.h>
+
 #include "core/conf.h"
 #include "core/yaml.h"
 
@@ -61,6 +63,7 @@ struct bt_conf_record {
 struct bt_conf_block;
 struct bt_conf_doc;
 struct bt_conf_ctx {
+    _Atomic uint32_t refs;
     struct bt_conf_block *blocks;
     struct bt_conf_doc *docs;
     struct bt_conf_message

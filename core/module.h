@@ -8,6 +8,7 @@
 #include "core/base.h"
 #include "core/loop.h"
 
+struct bt_conf_ctx;
 struct bt_super;
 
 /* What a module is given. Lives longer than the module. */
@@ -28,6 +29,10 @@ struct bt_module_ops {
     int (*create)(const struct bt_module_env *env, void **out);
     /* Start threads. After 0 the module is ready to serve. */
     int (*start)(void *self);
+    /* Take over a new configuration, checked like the first one; NULL: the module knows
+     * no reload. It lives as long as `owner`: whoever keeps it takes a reference. Called
+     * only between start and stop. 0, or a fatal code, logged: nothing has changed. */
+    int (*reload)(void *self, const void *conf, struct bt_conf_ctx *owner);
     /* Ask to stop; returns at once. The module calls bt_super_stopped(super, self) from
      * any thread when its work is drained; the supervisor then calls free. Called at most
      * once, only after start. */

@@ -446,6 +446,18 @@ int bt_super_run(struct bt_super *super)
     return super->status;
 }
 
+int bt_super_reload(struct bt_super *super, const struct bt_module_ops *ops,
+                    const void *conf, struct bt_conf_ctx *owner)
+{
+    for (size_t i = 0; i < super->n_entries; i++) {
+        struct entry *e = &super->entries[i];
+
+        if (e->ops == ops && e->state == RUNNING && ops->reload != NULL)
+            return ops->reload(e->self, conf, owner);
+    }
+    return BT_SUPER_NO_RELOAD;
+}
+
 struct bt_loop *bt_super_loop(struct bt_super *super)
 {
     return super->loop;

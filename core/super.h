@@ -42,6 +42,11 @@ int bt_super_add(struct bt_super *super, const struct bt_module_ops *ops,
  * stays until then. Returns the process's exit status. When it is forced, modules that
  * did not drain are not freed: their threads still run; the caller only exits. */
 int bt_super_run(struct bt_super *super) BT_MUST_CHECK;
+#define BT_SUPER_NO_RELOAD 1 /* the module does not run, or knows no reload */
+/* Main thread: hand a new configuration to the module with these operations. 0,
+ * BT_SUPER_NO_RELOAD, or what its reload returned. */
+int bt_super_reload(struct bt_super *super, const struct bt_module_ops *ops,
+                    const void *conf, struct bt_conf_ctx *owner) BT_MUST_CHECK;
 /* Any thread: stop as SIGTERM does; a second call is not a second signal. */
 void bt_super_stop(struct bt_super *super);
 /* The main loop, for timers and mailboxes of the main thread. */

@@ -63,7 +63,7 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
 
         if (r == BT_MQTT_MORE)
             break;
-        if (r == 0 && len > hub_of(c)->conf->max_packet)
+        if (r == 0 && len > c->worker->conf->max_packet)
             r = BT_MQTT_TOO_LARGE;
         if (r == 0 && len > n - used)
             break;
@@ -124,7 +124,7 @@ static bool read_large(struct hub_conn *c)
     size_t room = BT_MIN((size_t)HUB_SCRATCH, c->in.max + 5 - c->in.len);
     ssize_t n;
 
-    c->in.max = (size_t)hub_of(c)->conf->max_packet + HUB_SCRATCH;
+    c->in.max = (size_t)c->worker->conf->max_packet + HUB_SCRATCH;
     if (bt_buf_reserve(&c->in, room) != 0) {
         hub_conn_close(c, BT_MQTT_QUOTA, true);
         return true;
@@ -155,7 +155,7 @@ static bool read_some(struct hub_conn *c)
     if (kept > 0)
         memcpy(w->scratch, c->in.data, kept);
     bt_buf_deinit(&c->in);
-    c->in = (struct bt_buf){ .max = (size_t)w->hub->conf->max_packet + HUB_SCRATCH };
+    c->in = (struct bt_buf){ .max = (size_t)w->conf->max_packet + HUB_SCRATCH };
     if (!feed(c, w->scratch, kept + (size_t)n, &used))
         return false;
     if (!c->closed)
@@ -227,10 +227,10 @@ void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opt
     c->msg.kind = HUB_W_ADOPT;
     c->worker = w;
     c->listener = o;
-    c->in.max = (size_t)w->hub->conf->max_packet;
+    c->in.max = (size_t)w->conf->max_packet;
     bt_list_init(&c->dirty);
     bt_list_push_back(&w->conns, &c->all);
-    c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->hub->conf->connect_timeout;
+    c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->conf->connect_timeout;
     bt_io_init(&c->io, fd, on_io);
     bt_metric_add(&hub_m_conns, 1);
     bt_metric_add(&hub_m_accepted, 1);
@@ -305,7 +305,7 @@ void hub_conn_flush(struct hub_conn *c)
     }
     c->blocked = r == HUB_OUTQ_AGAIN;
     watch(c);
-    if (c->full && c->out.bytes <= hub_of(c)->conf->max_queued_bytes / 2) {
+    if (c->full && c->out.bytes <= c->worker->conf->max_queued_bytes / 2) {
         c->full = false;
         if (c->link.session != NULL)
             hub_session_pump(c->link.session);

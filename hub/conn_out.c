@@ -37,7 +37,7 @@ static bool ready(struct hub_link *l)
 
     if (c->closed)
         return false;
-    c->full = c->out.bytes >= c->worker->hub->conf->max_queued_bytes;
+    c->full = c->out.bytes >= c->worker->conf->max_queued_bytes;
     return !c->full;
 }
 
@@ -187,7 +187,7 @@ static void publish(struct hub_link *l, const struct hub_out *o)
 
     if (c->closed)
         return;
-    if (o->qos == 0 && c->out.bytes >= c->worker->hub->conf->max_queued_bytes) {
+    if (o->qos == 0 && c->out.bytes >= c->worker->conf->max_queued_bytes) {
         hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
         return;
     }

@@ -118,7 +118,7 @@ static bool log_in(struct hub_conn *c, struct login *in)
     int r;
 
     hub_stream_peer(c->stream, &peer);
-    r = hub_auth_login(c->worker->hub->auth, &login, &in->principal, &work);
+    r = hub_auth_login(c->worker->settings->auth, &login, &in->principal, &work);
     if (r == HUB_LOGIN_WORK)
         r = bt_password_check(work, m->password) && in->principal != NULL
                 ? 0
@@ -140,7 +140,7 @@ static uint8_t admit(struct hub_conn *c, struct login *in)
 }
 
 /* Seconds; UINT32_MAX is for ever. */
-static uint32_t session_expiry(const struct hub *hub, const struct login *in)
+static uint32_t session_expiry(const struct hub_conf *conf, const struct login *in)
 {
     const struct bt_mqtt_props *p = &in->packet.props;
     uint32_t asked = UINT32_MAX;
@@ -149,15 +149,15 @@ static uint32_t session_expiry(const struct hub *hub, const struct login *in)
         asked = p->session_expiry;
     else if (in->packet.connect.clean)
         asked = 0;
-    else if (hub->conf->session_expiry != 0)
-        asked = (uint32_t)BT_MIN(hub->conf->session_expiry / 1000, UINT32_MAX - 1);
-    return hub_expiry_granted(hub->conf, asked);
+    else if (conf->session_expiry != 0)
+        asked = (uint32_t)BT_MIN(conf->session_expiry / 1000, UINT32_MAX - 1);
+    return hub_expiry_granted(conf, asked);
 }
 
 /* Seconds; 0 is off. Only version 5 can be told of another value than it asked for. */
-static uint16_t keepalive(const struct hub *hub, const struct bt_mqtt_connect *m)
+static uint16_t keepalive(const struct hub_conf *conf, const struct bt_mqtt_connect *m)
 {
-    uint16_t most = (uint16_t)(hub->conf->max_keepalive / 1000);
+    uint16_t most = (uint16_t)(conf->max_keepalive / 1000);
 
     if (m->version != BT_MQTT_50 || most == 0 ||
         (m->keepalive != 0 && m->keepalive <= most))
@@ -195,7 +195,7 @@ static struct hub_session *take_session(struct hub_conn *c, const struct login *
 static void fill_connack(const struct hub_conn *c, const struct login *in,
                          struct bt_mqtt_props *p)
 {
-    const struct hub_conf *conf = c->worker->hub->conf;
+    const struct hub_conf *conf = c->worker->conf;
     const struct bt_mqtt_connect *m = &in->packet.connect;
 
     *p = (struct bt_mqtt_props){
@@ -204,7 +204,7 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
         .max_packet = (uint32_t)conf->max_packet,
         .topic_alias_max = (uint16_t)conf->max_aliases,
         .session_expiry = c->link.session->expiry_s,
-        .server_keepalive = keepalive(c->worker->hub, m),
+        .server_keepalive = keepalive(c->worker->conf, m),
         .assigned_client_id = in->id,
     };
     if (conf->max_aliases != 0)
@@ -241,7 +241,7 @@ static int open_session(struct hub_conn *c, const struct login *in)
 {
     const struct bt_mqtt_connect *m = &in->packet.connect;
     const struct bt_mqtt_props *p = &in->packet.props;
-    uint16_t window = (uint16_t)c->worker->hub->conf->max_inflight;
+    uint16_t window = (uint16_t)c->worker->conf->max_inflight;
     bool present = false;
     struct hub_session *s = take_session(c, in, &present);
 
@@ -250,9 +250,9 @@ static int open_session(struct hub_conn *c, const struct login *in)
     if (has(p, BT_MQTT_P_RECEIVE_MAX))
         window = BT_MIN(window, p->receive_max);
     c->version = m->version;
-    start_keepalive(c, keepalive(c->worker->hub, m));
+    start_keepalive(c, keepalive(c->worker->conf, m));
     s->principal = in->principal;
-    s->expiry_s = session_expiry(c->worker->hub, in);
+    s->expiry_s = session_expiry(c->worker->conf, in);
     /* What already waits on disk stays there in its order until the session ends. */
     s->persistent = s->expiry_s > 0 || s->stored;
     hub_session_attach(s, &c->link, window);

@@ -17,6 +17,7 @@
 #include "core/sys.h"
 #include "hub/hub_internal.h"
 #include "hub/listener.h"
+#include "hub/settings.h"
 #include "hub/stats.h"
 #include "hub/will.h"
 #include "hub/worker.h"
@@ -55,7 +56,7 @@ static int load_session(void *arg, uint64_t sid, const char *client_id,
     if (s == NULL)
         return BT_ENOMEM;
     l->last = s;
-    s->principal = hub_auth_find(l->hub->auth, principal);
+    s->principal = hub_auth_find(l->hub->settings->auth, principal);
     s->persistent = s->stored = true;
     s->expiry_s = expiry_s;
     s->qseq = last_qseq;
@@ -85,8 +86,18 @@ static int load_subscription(void *arg, uint64_t sid, const char *filter,
     struct loading *l = arg;
     struct bt_slice text = { (const uint8_t *)filter, strlen(filter) };
     struct hub_session *s = loaded_session(l, sid);
+    int r;
 
-    return s == NULL ? 0 : hub_session_restore(s, text, (uint8_t)options, subid);
+    if (s == NULL)
+        return 0;
+    r = hub_session_restore(s, text, (uint8_t)options, subid);
+    if (r == 0 && !hub_session_may_subscribe(s, text)) {
+        bt_log(BT_LOG_INFO, "HUB-NARROW", "a subscription is no longer permitted",
+               "client=" BT_LOG_Q " filter=" BT_LOG_Q, s->id, filter);
+        (void)hub_session_unsubscribe(s, text, NULL);
+        s->recheck = true;
+    }
+    return r;
 }
 
 static int load_will(void *arg, uint64_t sid, struct hub_msg *msg, uint32_t delay_s,
@@ -153,7 +164,7 @@ static int build(struct hub *hub)
 
     hub->n_workers = worker_count(conf);
     hub_stats_register(hub->n_workers);
-    r = hub_auth_new(conf, hub_listeners_loopback(conf), NULL, &hub->auth);
+    r = hub_settings_new(conf, NULL, NULL, &hub->settings);
     if (r != 0)
         return r;
     hub->index = hub_index_new(hub->n_workers);
@@ -243,7 +254,7 @@ static void hub_free(void *self)
     hub_listeners_free(hub);
     hub_index_free(hub->index);
     hub_retain_free(hub->retain);
-    hub_auth_free(hub->auth);
+    hub_settings_unref(hub->settings);
     bt_free(hub);
 }
 
@@ -252,6 +263,7 @@ const struct bt_module_ops hub_module = {
     .help = "MQTT broker",
     .create = hub_create,
     .start = hub_start,
+    .reload = hub_reload,
     .stop = hub_stop,
     .free = hub_free,
 };

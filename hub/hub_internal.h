@@ -14,11 +14,12 @@
 
 struct hub_worker;
 struct hub_listener;
+struct hub_settings;
 
 struct hub {
-    const struct hub_conf *conf;
+    const struct hub_conf *conf; /* of the start; a worker's own is newer */
     struct bt_super *super;
-    struct hub_auth *auth;
+    struct hub_settings *settings; /* main thread: the newest; workers have their own */
     struct hub_index *index;
     struct hub_retain *retain;
     struct hub_store *store;

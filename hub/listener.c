@@ -210,15 +210,16 @@ int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stre
 static void pass_on(struct hub_listener *l, int fd)
 {
     struct hub *hub = l->hub;
+    uint32_t max = hub->workers[0]->conf->max_connections;
     uint32_t turn = l->opts.layered ? l->turn++ % hub->n_workers : 0;
     struct hub_worker *to = hub->workers[turn];
     struct hub_accepted *a;
 
-    if (atomic_fetch_add(&hub->n_conns, 1) >= hub->conf->max_connections) {
+    if (atomic_fetch_add(&hub->n_conns, 1) >= max) {
         atomic_fetch_sub(&hub->n_conns, 1);
         bt_metric_add(&m_refused, 1);
         bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
-               "limit=%u", hub->conf->max_connections);
+               "limit=%u", max);
         (void)close(fd);
         return;
     }

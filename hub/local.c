@@ -204,8 +204,8 @@ static const struct hub_principal *login(const struct hub_client *c)
     int r;
 
     if (c->username == NULL)
-        return hub_auth_internal(c->hub->auth);
-    r = hub_auth_login(c->hub->auth, &in, &p, &work);
+        return hub_auth_internal(c->home->settings->auth);
+    r = hub_auth_login(c->home->settings->auth, &in, &p, &work);
     if (r == HUB_LOGIN_WORK)
         r = bt_password_check(work, in.password) ? 0 : HUB_LOGIN_REFUSED;
     return r == 0 ? p : NULL;

@@ -24,7 +24,7 @@ static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publ
 static int check_props(struct hub_conn *c, struct bt_mqtt_publish *m,
                        const struct bt_mqtt_props *props)
 {
-    const struct hub_conf *conf = c->worker->hub->conf;
+    const struct hub_conf *conf = c->worker->conf;
 
     if (bt_unlikely(props->n_subids > 0))
         return BT_MQTT_PROTOCOL_ERROR; /* §3.3.4: only the hub sends them */
@@ -106,7 +106,7 @@ static int on_disconnect(struct hub_conn *c, const uint8_t *p, size_t n)
     if ((m.props.present & (1u << BT_MQTT_P_SESSION_EXPIRY)) != 0) {
         if (s->expiry_s == 0 && m.props.session_expiry != 0)
             return BT_MQTT_PROTOCOL_ERROR; /* §3.14.2.2.2 */
-        s->expiry_s = hub_expiry_granted(c->worker->hub->conf, m.props.session_expiry);
+        s->expiry_s = hub_expiry_granted(c->worker->conf, m.props.session_expiry);
     }
     hub_conn_close(c, m.reason < 0x80 ? m.reason : 0,
                    m.reason == BT_MQTT_DISCONNECT_WITH_WILL);

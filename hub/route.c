@@ -38,7 +38,7 @@ bool hub_route_must_store(struct hub_worker *w, const struct hub_pub *pub)
     for (uint32_t g = 0; g < m->n_groups; g++)
         if (any_persistent(m->groups[g].members, m->groups[g].n))
             return true;
-    return w->hub->conf->rules.n > 0 && hub_rules_must_store(w, pub);
+    return w->conf->rules.n > 0 && hub_rules_must_store(w, pub);
 }
 
 static void charge(struct hub_ticket *ticket)
@@ -172,7 +172,7 @@ uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket 
     for (uint32_t g = 0; g < m->n_groups; g++)
         deliver_group(w, pub, m, g, ticket);
     hub_match_unref(m);
-    if (w->hub->conf->rules.n > 0)
+    if (w->conf->rules.n > 0)
         hub_rules_route(w, pub, ticket);
     return n;
 }

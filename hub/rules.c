@@ -9,9 +9,9 @@
 
 #define MAX_HOPS 32u
 
-static const struct hub_rule_conf *rule_at(const struct hub *hub, size_t i)
+static const struct hub_rule_conf *rule_at(const struct hub_conf *conf, size_t i)
 {
-    return (const struct hub_rule_conf *)hub->conf->rules.items + i;
+    return (const struct hub_rule_conf *)conf->rules.items + i;
 }
 
 static struct bt_slice slice_of(const char *s)
@@ -26,13 +26,13 @@ static bool feeds(const struct hub_rule_conf *r, struct bt_slice topic)
 
 /* The strongest rule with the target of rule i, or NULL when an earlier rule stands for
  * it. */
-static const struct hub_rule_conf *strongest(const struct hub *hub, size_t i,
+static const struct hub_rule_conf *strongest(const struct hub_conf *conf, size_t i,
                                              struct bt_slice topic)
 {
-    const struct hub_rule_conf *best = rule_at(hub, i);
+    const struct hub_rule_conf *best = rule_at(conf, i);
 
-    for (size_t j = 0; j < hub->conf->rules.n; j++) {
-        const struct hub_rule_conf *r = rule_at(hub, j);
+    for (size_t j = 0; j < conf->rules.n; j++) {
+        const struct hub_rule_conf *r = rule_at(conf, j);
 
         if (j == i || strcmp(r->target.topic, best->target.topic) != 0 ||
             !feeds(r, topic))
@@ -50,13 +50,13 @@ static void each_copy(struct hub_worker *w, const struct hub_pub *pub,
                       bool (*fn)(struct hub_worker *w, struct hub_pub *copy, void *arg),
                       void *arg)
 {
-    const struct hub *hub = w->hub;
+    const struct hub_conf *conf = w->conf;
 
     if (pub->hops >= MAX_HOPS)
         return;
-    for (size_t i = 0; i < hub->conf->rules.n; i++) {
+    for (size_t i = 0; i < conf->rules.n; i++) {
         const struct hub_rule_conf *r =
-            feeds(rule_at(hub, i), pub->topic) ? strongest(hub, i, pub->topic) : NULL;
+            feeds(rule_at(conf, i), pub->topic) ? strongest(conf, i, pub->topic) : NULL;
         struct hub_pub copy;
 
         if (r == NULL)

@@ -189,7 +189,7 @@ static void read_more(struct hub_session *s)
     struct hub_op *op;
 
     if (!s->on_disk || s->reading || s->link == NULL ||
-        s->n_queued > s->worker->hub->conf->max_queued / 2)
+        s->n_queued > s->worker->conf->max_queued / 2)
         return;
     op = hub_op_new(HUB_OP_READ, s->sid);
     if (op == NULL)
@@ -203,6 +203,45 @@ static void read_more(struct hub_session *s)
     hub_batch_add(&s->worker->batch, op);
 }
 
+/* Remove an entry that was sent or passed over. */
+static void take_out(struct hub_session *s, struct hub_qentry *e)
+{
+    struct hub_qentry **at = &s->head, *prev = NULL;
+    uint32_t state = HUB_Q_NEW;
+
+    while (*at != e) {
+        prev = *at;
+        at = &prev->next;
+    }
+    *at = e->next;
+    if (s->tail == e)
+        s->tail = prev;
+    s->n_queued--;
+    s->n_inflight--;
+    s->worker->counts.queued--;
+    s->worker->counts.inflight--;
+    if (s->persistent &&
+        !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
+        struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
+
+        if (op != NULL) {
+            op->qseq = e->qseq;
+            hub_batch_add(&s->worker->batch, op);
+        }
+    }
+    hub_qentry_unref(e);
+}
+
+/* After permissions were narrowed: what waits may have been let in by the old ones. */
+static bool is_forbidden(struct hub_session *s, const struct hub_qentry *e)
+{
+    if (e->sent || e->phase != HUB_Q_PUBLISH)
+        return false; /* the client has it already */
+    if (e->next == NULL && !s->on_disk)
+        s->recheck = false; /* the last one */
+    return !hub_session_may_subscribe(s, hub_msg_topic(e->msg));
+}
+
 void hub_session_pump(struct hub_session *s)
 {
     while (may_send(s)) {
@@ -211,6 +250,11 @@ void hub_session_pump(struct hub_session *s)
         s->waiting = e->next;
         s->n_inflight++;
         s->worker->counts.inflight++;
+        if (bt_unlikely(s->recheck) && is_forbidden(s, e)) {
+            hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_FORBIDDEN);
+            take_out(s, e);
+            continue;
+        }
         send_entry(s, e);
     }
     read_more(s);
@@ -264,7 +308,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
                            const struct hub_target *t, const struct hub_out *out,
                            struct hub_ticket *ticket)
 {
-    uint32_t limit = s->worker->hub->conf->max_queued;
+    uint32_t limit = s->worker->conf->max_queued;
     struct hub_msg *msg;
     struct hub_qentry *e = NULL;
 
@@ -338,30 +382,7 @@ struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pi
 
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
 {
-    struct hub_qentry **at = &s->head, *prev = NULL;
-    uint32_t state = HUB_Q_NEW;
-
-    while (*at != e) {
-        prev = *at;
-        at = &prev->next;
-    }
-    *at = e->next;
-    if (s->tail == e)
-        s->tail = prev;
-    s->n_queued--;
-    s->n_inflight--;
-    s->worker->counts.queued--;
-    s->worker->counts.inflight--;
-    if (s->persistent &&
-        !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
-        struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
-
-        if (op != NULL) {
-            op->qseq = e->qseq;
-            hub_batch_add(&s->worker->batch, op);
-        }
-    }
-    hub_qentry_unref(e);
+    take_out(s, e);
     hub_session_pump(s);
 }
 

@@ -102,6 +102,7 @@ struct hub_session {
     uint32_t n_owed; /* publishes of this connection that are not completed */
     uint16_t n_inflight, window;
     uint16_t id_len;
+    bool recheck;    /* what waits may no longer be permitted: check before sending */
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
     bool on_disk, reading, read_stale, stored;

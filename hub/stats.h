@@ -18,6 +18,7 @@
     X(RETENTION, "retention", "it waited longer than the retention time")     \
     X(DISK_FULL, "disk_full", "the store was full or failed")                 \
     X(MEMORY_LIMIT, "memory_limit", "the memory budget was used up")          \
+    X(FORBIDDEN, "forbidden", "it is no longer permitted")                    \
     X(SESSION_ENDED, "session_ended", "the session ended while it waited")    \
     X(NO_MEMORY, "no_memory", "out of memory")
 #define HUB_DROP_ENUM(name, label, text) HUB_DROP_##name,

@@ -97,8 +97,8 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_ACCEPT] = on_accept,       [HUB_W_ADOPT] = on_adopt,
     [HUB_W_DELIVER] = on_deliver,     [HUB_W_PUBLISHED] = on_published,
     [HUB_W_ANSWER] = on_answer,       [HUB_W_ROWS] = on_rows,
-    [HUB_W_LOCAL] = hub_local_handle, [HUB_W_STOP] = on_stop,
-    [HUB_W_QUIT] = on_quit,
+    [HUB_W_LOCAL] = hub_local_handle, [HUB_W_SETTINGS] = hub_worker_settings,
+    [HUB_W_STOP] = on_stop,           [HUB_W_QUIT] = on_quit,
 };
 
 static void on_message(void *arg, struct bt_msg *msg)
@@ -183,6 +183,8 @@ struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index)
     if (w == NULL)
         return NULL;
     w->hub = hub;
+    w->settings = hub_settings_ref(hub->settings);
+    w->conf = w->settings->conf;
     w->index = index;
     bt_list_init(&w->conns);
     bt_list_init(&w->dirty);
@@ -229,6 +231,7 @@ void hub_worker_free(struct hub_worker *w)
     bt_loop_free(w->loop);
     hub_cache_free(w->cache);
     hub_recorder_free(w->recorder);
+    hub_settings_unref(w->settings);
     bt_free(w->scratch);
     bt_free(w);
 }

@@ -10,6 +10,7 @@
 #include "core/mbox.h"
 #include "hub/hub_internal.h"
 #include "hub/session.h"
+#include "hub/settings.h"
 #include "hub/stats.h"
 #include "hub/xbatch.h"
 
@@ -22,6 +23,7 @@ enum hub_worker_msg {
     HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
     HUB_W_ROWS,      /* struct hub_store_rows */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
+    HUB_W_SETTINGS,  /* struct hub_settings_msg: after a reload */
     HUB_W_STOP,      /* close everything, then count down */
     HUB_W_QUIT,      /* leave the loop */
 };
@@ -42,6 +44,8 @@ struct hub_session_map {
 
 struct hub_worker {
     struct hub *hub;
+    struct hub_settings *settings; /* what a reload changes; see hub/settings.h */
+    const struct hub_conf *conf;   /* of the settings */
     uint32_t index;
     struct bt_loop *loop;
     struct bt_mbox *mbox;

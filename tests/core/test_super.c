@@ -52,9 +52,14 @@ static void free_it(void *self)
     bt_free(self);
 }
 
-static const struct bt_module_ops ops_1 = { "one", "", create, start, stop, free_it };
-static const struct bt_module_ops ops_2 = { "two", "", create, start, stop, free_it };
-static const struct bt_module_ops ops_3 = { "three", "", create, start, stop, free_it };
+static const struct bt_module_ops ops_1 = {
+    "one", "", create, start, NULL, stop, free_it
+};
+static const struct bt_module_ops ops_2 = {
+    "two", "", create, start, NULL, stop, free_it
+};
+static const struct bt_module_ops ops_3 = { "three", "",   create, start,
+                                            NULL,    stop, free_it };
 
 static void begin(const struct bt_super_opts *opts)
 {

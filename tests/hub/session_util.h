@@ -75,6 +75,7 @@ UNUSED static struct hub_session *setup(bool persistent, uint16_t window)
     hub.workers[0] = &worker;
     hub.index = hub_index_new(1);
     worker.hub = &hub;
+    worker.conf = &conf;
     worker.loop = bt_loop_new("test", false);
     worker.cache = hub_cache_new(hub.index);
     hub_batch_init(&worker.batch);

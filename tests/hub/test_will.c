@@ -7,6 +7,7 @@
 static struct hub_conf conf;
 static struct hub hub;
 static struct hub_worker worker;
+static struct hub_auth *auth;
 static struct hub_session *session;
 
 static struct bt_slice slice_of(const char *s)
@@ -24,15 +25,16 @@ static void setup(bool persistent)
     hub.workers[0] = &worker;
     hub.index = hub_index_new(1);
     hub.retain = hub_retain_new();
-    CHECK_INT(hub_auth_new(&conf, true, NULL, &hub.auth), 0);
+    CHECK_INT(hub_auth_new(&conf, true, NULL, &auth), 0);
     worker.hub = &hub;
+    worker.conf = &conf;
     worker.loop = bt_loop_new("test", false);
     worker.cache = hub_cache_new(hub.index);
     hub_batch_init(&worker.batch);
     session = hub_session_new(&worker, slice_of("client"), 7);
     session->persistent = persistent;
     session->expiry_s = persistent ? 100 : 0;
-    session->principal = hub_auth_internal(hub.auth);
+    session->principal = hub_auth_internal(auth);
 }
 
 static void teardown(void)
@@ -46,7 +48,7 @@ static void teardown(void)
     hub_cache_free(worker.cache);
     hub_index_free(hub.index);
     hub_retain_free(hub.retain);
-    hub_auth_free(hub.auth);
+    hub_auth_free(auth);
     bt_timer_stop(worker.loop, &worker.tick);
     bt_loop_free(worker.loop);
 }
