@@ -287,7 +287,7 @@ static const struct hub_principal *stand_in(const struct hub_auth *a,
 
     if (a->n_passwords == 0)
         return NULL;
-    k = hub_hash(name.ptr, name.len, a->seed) % a->n_passwords;
+    k = (size_t)(hub_hash(name.ptr, name.len, a->seed) % a->n_passwords);
     for (size_t i = 0; i < a->n; i++)
         if (a->principals[i].password != NULL && k-- == 0)
             return &a->principals[i];
