@@ -41,6 +41,8 @@ static const struct bt_conf_row app_rows[] = {
     BT_CONF_SECTION_ROW(struct bt_app_conf, "logger", logger, &logger_table, "The log."),
     BT_CONF_ROW(struct bt_app_conf, "grace", MS, grace, "30s",
                 "Time that all modules have together to stop.", .min = 1, .max = 3600000),
+    BT_CONF_ROW(struct bt_app_conf, "api.socket", STRING, api_socket, BT_API_SOCKET,
+                "Path of the control socket (docs/api.md); empty for none.", .max = 107),
 };
 static const struct bt_conf_table app_table = {
     "Top level",

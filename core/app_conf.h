@@ -8,6 +8,8 @@
 #include "core/module.h"
 
 #define BT_APP_MAX_MODULES 8u
+/* Where the control socket is by default. */
+#define BT_API_SOCKET "var/run/baetyl.sock"
 
 /* A top-level key by which a module's own service.yml is recognised. */
 struct bt_app_mark {
@@ -34,7 +36,8 @@ struct bt_app_logger {
 };
 struct bt_app_conf {
     struct bt_app_logger logger;
-    int64_t grace; /* ms */
+    int64_t grace;    /* ms */
+    char *api_socket; /* path; "" = none */
 };
 
 struct bt_app {

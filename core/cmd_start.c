@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/api.h"
 #include "core/app_conf.h"
 #include "core/app_reload.h"
 #include "core/cli.h"
@@ -91,6 +92,21 @@ static void on_hup(void *arg)
     bt_app_reload(arg);
 }
 
+/* Modules run without a control socket, too: what stands in its way is logged. */
+static struct bt_api *open_api(const struct bt_app *app, struct bt_super *super)
+{
+    const char *path = app->conf->api_socket;
+    struct bt_api *api = NULL;
+
+    if (path != NULL && path[0] != '\0' &&
+        bt_api_new(bt_super_loop(super), path, &api) == 0 && bt_api_add_core(api) != 0) {
+        bt_api_free(api);
+        api = NULL;
+    }
+    bt_super_api(super, api);
+    return api;
+}
+
 static int run_modules(struct bt_app_run *run, const char *work_dir)
 {
     struct bt_app *app = run->first;
@@ -107,7 +123,15 @@ static int run_modules(struct bt_app_run *run, const char *work_dir)
         if (app->sections[i] != NULL)
             r = bt_super_add(super, app->modules->items[i].ops, app->sections[i]);
     }
-    r = r == 0 ? bt_super_run(super) : BT_CLI_FAILED;
+    if (r == 0) {
+        struct bt_api *api = open_api(app, super);
+
+        r = bt_super_run(super);
+        if (r != BT_EXIT_FORCED) /* else modules may still hold requests */
+            bt_api_free(api);
+    } else {
+        r = BT_CLI_FAILED;
+    }
     bt_super_free(super);
     return r;
 }

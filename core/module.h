@@ -10,11 +10,13 @@
 
 struct bt_conf_ctx;
 struct bt_super;
+struct bt_api;
 
 /* What a module is given. Lives longer than the module. */
 struct bt_module_env {
     struct bt_super *super;
     struct bt_loop *main_loop;
+    struct bt_api *api;   /* core/api.h; NULL: there is no control socket */
     const char *work_dir; /* absolute */
     const void *conf;     /* the module's own parsed configuration struct, read-only */
     /* Another module's instance, by name, or NULL when it does not run: funcmgr asks for

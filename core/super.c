@@ -458,6 +458,12 @@ int bt_super_reload(struct bt_super *super, const struct bt_module_ops *ops,
     return BT_SUPER_NO_RELOAD;
 }
 
+void bt_super_api(struct bt_super *super, struct bt_api *api)
+{
+    for (size_t i = 0; i < super->n_entries; i++)
+        super->entries[i].env.api = api;
+}
+
 struct bt_loop *bt_super_loop(struct bt_super *super)
 {
     return super->loop;

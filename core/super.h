@@ -24,9 +24,8 @@ struct bt_super_opts {
 /* Exit statuses of bt_super_run. */
 #define BT_EXIT_OK     0 /* stopped by SIGTERM or SIGINT, or nothing was left to run */
 #define BT_EXIT_FAILED 1 /* a module could not start, or bt_super_fail was called */
-#define BT_EXIT_FORCED \
-    3 /* a second signal, or `grace` ran out before all had drained \
-       */
+/* A second signal, or `grace` ran out before all had drained. */
+#define BT_EXIT_FORCED 3
 
 /* Main thread, before any other thread runs. Blocks nothing, watches SIGTERM, SIGINT,
  * SIGHUP and SIGCHLD, ignores SIGPIPE. NULL when out of memory or out of descriptors
@@ -49,6 +48,8 @@ int bt_super_reload(struct bt_super *super, const struct bt_module_ops *ops,
                     const void *conf, struct bt_conf_ctx *owner) BT_MUST_CHECK;
 /* Any thread: stop as SIGTERM does; a second call is not a second signal. */
 void bt_super_stop(struct bt_super *super);
+/* Before bt_super_run: what the modules find as `api`; borrowed, outlives the modules. */
+void bt_super_api(struct bt_super *super, struct bt_api *api);
 /* The main loop, for timers and mailboxes of the main thread. */
 struct bt_loop *bt_super_loop(struct bt_super *super);
 /* After bt_super_run, or without it. NULL is fine. Does nothing after a forced stop. */

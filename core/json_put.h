@@ -1,0 +1,12 @@
+/* Writing JSON into a buffer. No state, any thread. */
+#ifndef CORE_JSON_PUT_H
+#define CORE_JSON_PUT_H
+
+#include "core/buf.h"
+
+/* Appends the text as a JSON string, quotes included. Text that is not UTF-8 has its
+ * bytes above 0x7f replaced by U+FFFD. 0, BT_ENOMEM or BT_ELIMIT. */
+int bt_json_put_string(struct bt_buf *out, struct bt_slice text) BT_MUST_CHECK;
+int bt_json_put_str(struct bt_buf *out, const char *text) BT_MUST_CHECK;
+
+#endif
