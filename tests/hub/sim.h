@@ -193,8 +193,9 @@ static void sim_add_loop(struct bt_loop *l)
 
 /* ---- Begin and end ---- */
 
-/* yaml: the hub's section. There are no listeners, so anonymous clients are allowed. */
-__attribute__((unused)) static void sim_begin(const char *yaml)
+/* yaml: the hub's section. There are no listeners, so anonymous clients are allowed. dir:
+ * of the store, NULL in memory. false: the hub refuses to start; call nothing else. */
+__attribute__((unused)) static bool sim_begin_in(const char *yaml, char *dir)
 {
     struct bt_module_env env = { .conf = &sim.conf };
     void *self = NULL;
@@ -207,12 +208,22 @@ __attribute__((unused)) static void sim_begin(const char *yaml)
                                                   &hub_conf_table, &sim.conf) == 0,
              "wrong configuration");
     sim.conf.listen.n = 0;
-    sim.conf.durability = HUB_DURABILITY_MEMORY;
-    sim_need(hub_module.create(&env, &self) == 0, "no hub");
+    if (dir == NULL)
+        sim.conf.durability = HUB_DURABILITY_MEMORY;
+    else
+        sim.conf.storage_dir = dir;
+    if (hub_module.create(&env, &self) != 0)
+        return false;
     sim.hub = self;
     for (uint32_t i = 0; i < sim.hub->n_workers; i++)
         sim_add_loop(sim.hub->workers[i]->loop);
     sim_add_loop(hub_store_loop(sim.hub->store));
+    return true;
+}
+
+__attribute__((unused)) static void sim_begin(const char *yaml)
+{
+    sim_need(sim_begin_in(yaml, NULL), "no hub");
 }
 
 /* The peers end, the hub goes. */

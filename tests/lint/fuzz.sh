@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds tests/fuzz/fuzz_*.c and runs each over its corpus. A target defines LLVMFuzzerTestOneInput.
 #
-#   fuzz.sh OUT LIBRARY...     FUZZ_SECONDS (default 20) each
+#   fuzz.sh OUT LIBRARY...     FUZZ_SECONDS (default 20) each, FUZZ_ONLY: names, else all
 #
 # With clang and libFuzzer the modules are compiled again with coverage; without, the standalone
 # driver feeds each file of the corpus, and mutations of it, through the same targets.
@@ -53,6 +53,10 @@ for target in tests/fuzz/fuzz_*.c; do
     [ -f "$target" ] || continue
     name=$(basename "$target" .c)
     name=${name#fuzz_}
+    case " ${FUZZ_ONLY:-$name} " in
+    *" $name "*) ;;
+    *) continue ;;
+    esac
     seeds=tests/fuzz/corpus/$name
     work=$out/corpus-$name
     mkdir -p "$work" "$out/crash-$name"
@@ -66,6 +70,8 @@ for target in tests/fuzz/fuzz_*.c; do
             -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 -artifact_prefix="$out/crash-$name/" \
             $dict "$work" $seeds >"$out/$name.log" 2>&1
         code=$?
+        # libFuzzer says 77 when the target aborts.
+        [ $code -ne 77 ] || code=1
     elif [ -f tests/fuzz/standalone.c ]; then
         eval "${LINT_CC:-cc} -std=gnu11 -O1 -g -w $LINT_CPPFLAGS $target tests/fuzz/standalone.c -o $out/$name $*" || exit 1
         # shellcheck disable=SC2086
