@@ -12,7 +12,8 @@ struct hub_addr *hub_addr_new(uint32_t worker, struct hub_session *s)
     if (a == NULL)
         return NULL;
     atomic_init(&a->refs, 1);
-    a->worker = worker;
+    a->worker = (uint16_t)worker;
+    atomic_init(&a->state, HUB_ADDR_OFFLINE);
     a->session = s;
     return a;
 }

@@ -5,6 +5,7 @@
  * every refusal is one call of refuse(): a CONNACK with the reason, then close. */
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -176,6 +177,10 @@ static struct hub_session *take_session(struct hub_conn *c, const struct login *
     if (s != NULL && s->link != NULL) {
         s->link->ops->close(s->link, BT_MQTT_TAKEN_OVER);
         s = hub_worker_find(w, in->id);
+    }
+    if (s != NULL && s->expires_ms != 0 && s->expires_ms <= bt_clock_wall_ms()) {
+        hub_session_end(s); /* the tick has not come by yet */
+        s = NULL;
     }
     if (s != NULL && s->principal != NULL && s->principal != in->principal) {
         hub_session_end(s); /* another user's queue is not handed over */

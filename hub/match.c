@@ -35,6 +35,7 @@ struct subs {
 struct share {
     struct share *next;
     struct subs members;
+    uint32_t id; /* hub_match_share_id */
     uint16_t name_len;
     char name[];
 };
@@ -133,6 +134,20 @@ void hub_index_free(struct hub_index *ix)
     hub_trie_deinit(&ix->trie, node_drop);
     pthread_rwlock_destroy(&ix->lock);
     bt_free(ix);
+}
+
+bool hub_match_is_share(struct bt_slice filter)
+{
+    return filter.len > 7 && memcmp(filter.ptr, "$share/", 7) == 0;
+}
+
+uint32_t hub_match_share_id(struct bt_slice filter)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < filter.len; i++)
+        h = (h ^ filter.ptr[i]) * 16777619u;
+    return h == 0 ? 1 : h;
 }
 
 /* "$share/name/filter" becomes name and filter; any other filter stays, with an empty
@@ -249,7 +264,8 @@ static struct sub *node_find(struct node *node, const struct hub_addr *addr)
     return find_sub(node->trie.user > 1 ? node->many : &node->one, node->trie.user, addr);
 }
 
-static int share_append(struct node *node, struct bt_slice name, const struct sub *sub)
+static int share_append(struct node *node, struct bt_slice name, const struct sub *sub,
+                        uint32_t id)
 {
     struct share **at = find_share(node, name), *s = *at;
     int r;
@@ -260,6 +276,7 @@ static int share_append(struct node *node, struct bt_slice name, const struct su
             return BT_ENOMEM;
         s->name_len = (uint16_t)name.len;
         memcpy(s->name, name.ptr, name.len);
+        s->id = id;
     }
     r = subs_append(&s->members, sub);
     if (r != 0) {
@@ -284,6 +301,7 @@ static struct sub *any_find(struct node *node, struct bt_slice name,
 
 static int add_locked(struct hub_index *ix, struct bt_slice filter, const struct sub *sub)
 {
+    uint32_t id = hub_match_share_id(filter);
     struct bt_slice name = split_share(&filter);
     struct hub_trie_node *n = hub_trie_add(&ix->trie, filter);
     struct sub *old;
@@ -297,7 +315,7 @@ static int add_locked(struct hub_index *ix, struct bt_slice filter, const struct
         return HUB_INDEX_REPLACED;
     }
     r = name.len == 0 ? node_append(as_node(n), sub)
-                      : share_append(as_node(n), name, sub);
+                      : share_append(as_node(n), name, sub, id);
     if (r != 0) {
         hub_trie_prune(&ix->trie, n);
         return r;
@@ -561,9 +579,12 @@ static void fill_groups(struct hub_group *g, struct hub_target *at,
     for (const struct share *s = node->shares; s != NULL; s = s->next, g++) {
         atomic_init(&g->turn, turn);
         g->n = s->members.n;
+        g->share = s->id;
         g->members = at;
-        for (uint32_t i = 0; i < g->n; i++)
-            set_target(at++, &s->members.items[i]);
+        for (uint32_t i = 0; i < g->n; i++) {
+            set_target(at, &s->members.items[i]);
+            at++->share = s->id;
+        }
     }
 }
 

@@ -23,12 +23,13 @@ struct hub_sub_opts {
 struct hub_target {
     struct hub_addr *addr;
     uint8_t qos, flags, n_subids;
+    uint32_t share; /* of a group's member: hub_match_share_id of its filter, else 0 */
     uint32_t subids[HUB_MAX_TARGET_SUBIDS];
 };
 /* A shared subscription ($share/name/filter): one of its members gets the message. */
 struct hub_group {
     _Atomic uint32_t turn; /* round robin */
-    uint32_t n;
+    uint32_t n, share;
     struct hub_target *members;
 };
 /* An immutable matched set; holds references on its addresses. Targets are sorted by
@@ -40,6 +41,10 @@ struct hub_match {
     struct hub_group *groups;
     uint32_t first[]; /* n_workers + 1 */
 };
+/* Names a shared subscription: a hash of $share/name/filter, never 0, the same after a
+ * restart. */
+uint32_t hub_match_share_id(struct bt_slice filter);
+bool hub_match_is_share(struct bt_slice filter);
 static inline struct hub_match *hub_match_ref(struct hub_match *m)
 {
     atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/recorder.h"
+#include "hub/share.h"
 #include "hub/worker.h"
 
 static bool any_persistent(const struct hub_target *t, uint32_t n)
@@ -103,13 +104,50 @@ static void deliver_group(struct hub_worker *w, struct hub_pub *pub, struct hub_
 {
     struct hub_group *group = &m->groups[g];
     uint32_t turn = atomic_fetch_add_explicit(&group->turn, 1, memory_order_relaxed);
-    uint32_t member = turn % group->n;
-    const struct hub_target *t = &group->members[member];
+    int32_t member = hub_share_pick(group, turn);
+    const struct hub_target *t;
 
+    if (member < 0)
+        return; /* they all ended; so has the subscription */
+    t = &group->members[member];
     if (t->addr->worker == w->index)
         deliver_to(w, pub, t, ticket);
     else
-        send_away(w, pub, m, t->addr->worker, (int32_t)g, member, ticket);
+        send_away(w, pub, m, t->addr->worker, (int32_t)g, (uint32_t)member, ticket);
+}
+
+bool hub_route_share(struct hub_worker *w, struct hub_pub *pub, uint32_t share,
+                     bool force, struct hub_ticket *ticket)
+{
+    struct hub_match *m = hub_cache_lookup(w->cache, pub->topic);
+    bool done = true;
+
+    if (m == NULL)
+        return false;
+    hub_match_ref(m);
+    for (uint32_t g = 0; g < m->n_groups && done; g++) {
+        if (m->groups[g].share != share)
+            continue;
+        done = force || hub_share_has_room(&m->groups[g]);
+        if (done)
+            deliver_group(w, pub, m, g, ticket);
+    }
+    hub_match_unref(m);
+    return done;
+}
+
+/* The member chosen by another worker; it may have gone meanwhile. */
+static void deliver_member(struct hub_worker *w, struct hub_pub *pub,
+                           const struct hub_xitem *it)
+{
+    struct hub_group *group = &it->match->groups[it->group];
+    const struct hub_target *t = &group->members[it->member];
+
+    if (hub_addr_state(t->addr) > HUB_ADDR_OFFLINE ||
+        hub_share_pick(group, it->member) == (int32_t)it->member)
+        deliver_to(w, pub, t, it->ticket);
+    else
+        deliver_group(w, pub, it->match, (uint32_t)it->group, it->ticket);
 }
 
 static void keep_retained(struct hub_worker *w, struct hub_pub *pub,
@@ -199,8 +237,7 @@ static void take_item(struct hub_worker *w, struct hub_xitem *it)
 
     hub_xitem_pub(it, &pub);
     if (it->group >= 0)
-        deliver_to(w, &pub, &it->match->groups[it->group].members[it->member],
-                   it->ticket);
+        deliver_member(w, &pub, it);
     else if (it->match != NULL)
         deliver_slice(w, &pub, it->match, it->ticket);
     else

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/recorder.h"
+#include "hub/share.h"
 #include "hub/will.h"
 #include "hub/worker.h"
 
@@ -83,9 +84,8 @@ static void drop_queue(struct hub_session *s)
     s->n_inflight = 0;
 }
 
-void hub_session_free(struct hub_session *s)
+void hub_session_disown(struct hub_session *s)
 {
-    drop_queue(s);
     while (s->unacked != NULL) {
         struct hub_unacked *u = s->unacked;
 
@@ -95,6 +95,15 @@ void hub_session_free(struct hub_session *s)
         else
             u->orphan = true; /* freed when its commit completes */
     }
+    s->unacked_tail = NULL;
+    s->n_unacked = 0;
+    s->addr->session = NULL;
+}
+
+void hub_session_free(struct hub_session *s)
+{
+    drop_queue(s);
+    hub_session_disown(s);
     while (s->filters != NULL) {
         struct hub_filter *f = s->filters;
 
@@ -108,7 +117,7 @@ void hub_session_free(struct hub_session *s)
     hub_will_free(s);
     bt_metric_add(s->link != NULL ? &hub_m_online : &hub_m_offline, -1);
     hub_worker_remove_session(s->worker, s);
-    s->addr->session = NULL;
+    atomic_store_explicit(&s->addr->state, HUB_ADDR_GONE, memory_order_relaxed);
     hub_addr_unref(s->addr);
     bt_free(s);
 }
@@ -116,6 +125,8 @@ void hub_session_free(struct hub_session *s)
 void hub_session_end(struct hub_session *s)
 {
     hub_will_publish(s); /* at the latest now (MQTT 5.0 §3.1.3.2.2) */
+    if (hub_share_end(s))
+        return;
     if (s->stored) {
         struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, s->sid);
 
@@ -257,6 +268,7 @@ void hub_session_pump(struct hub_session *s)
         }
         send_entry(s, e);
     }
+    hub_share_mark(s);
     read_more(s);
 }
 
@@ -330,6 +342,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     s->qseq++;
     e->qos = out->qos;
     e->retain = out->retain;
+    e->share = t->share;
     e->n_subids = t->n_subids;
     memcpy(e->subids, t->subids, sizeof(e->subids));
     if (s->persistent && !store_entry(s, e, ticket)) {
@@ -425,6 +438,7 @@ void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t wind
     for (struct hub_unacked *u = s->unacked; u != NULL; u = u->next)
         u->stale = true;
     hub_incoming_mark(&s->incoming, HUB_IN_OLD);
+    hub_share_mark(s);
 }
 
 void hub_session_resume(struct hub_session *s)
@@ -468,6 +482,7 @@ void hub_session_detach(struct hub_session *s, bool will)
     }
     s->link = NULL;
     s->link_serial++;
+    hub_share_mark(s);
     s->read_stale = s->reading; /* an answer under way is for the old queue position */
     if (will)
         hub_will_lost(s);
@@ -506,11 +521,19 @@ static void take_rows(struct hub_session *s, struct hub_store_rows *rows)
 
 void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows)
 {
-    bool stale = s->read_stale || s->link == NULL || rows->failed;
+    bool stale;
+
+    if (s->leaving) {
+        hub_share_rows(s, rows);
+        return;
+    }
+    stale = s->read_stale || s->link == NULL || rows->failed;
 
     s->reading = s->read_stale = false;
-    if (!stale)
+    if (!stale) {
+        hub_share_sort_rows(s, rows);
         take_rows(s, rows);
+    }
     while (rows->head != NULL) {
         struct hub_qentry *next = rows->head->next;
 

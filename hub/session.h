@@ -106,7 +106,8 @@ struct hub_session {
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
     bool on_disk, reading, read_stale, stored;
-    bool traced; /* hub/recorder.h */
+    bool leaving; /* ended but for its shared messages (hub/share.c) */
+    bool traced;  /* hub/recorder.h */
     char id[];
 };
 
@@ -133,6 +134,8 @@ struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
                                     uint64_t sid) BT_MUST_CHECK;
 /* End the session: subscriptions, queue, and (when stored) its rows. */
 void hub_session_end(struct hub_session *s);
+/* Of an ending session: nobody finds it by its address, publishes are not answered. */
+void hub_session_disown(struct hub_session *s);
 /* Free the memory only (hub shutdown): rows stay. */
 void hub_session_free(struct hub_session *s);
 

@@ -82,7 +82,8 @@ struct hub_session *hub_worker_find(const struct hub_worker *w, struct bt_slice 
     if (m->cap == 0)
         return NULL;
     s = m->by_id[hub_id_hash(id) & (m->cap - 1)];
-    while (s != NULL && (s->id_len != id.len || memcmp(s->id, id.ptr, id.len) != 0))
+    while (s != NULL &&
+           (s->leaving || s->id_len != id.len || memcmp(s->id, id.ptr, id.len) != 0))
         s = s->next_by_id;
     return s;
 }

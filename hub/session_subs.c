@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "hub/recorder.h"
 #include "hub/session.h"
+#include "hub/share.h"
 #include "hub/worker.h"
 
 #define RETAIN_HANDLING_SHIFT 4
@@ -124,6 +125,8 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
     s->n_filters--;
     hub_count_sub(filter, -1);
     hub_record(s, &(struct hub_fact){ HUB_EV_UNSUBSCRIBED, .text = filter });
+    if (hub_match_is_share(filter))
+        hub_share_left(s, filter);
     op = s->persistent ? hub_op_new(HUB_OP_SUB_DEL, s->sid) : NULL;
     if (op != NULL)
         op->text = bt_strndup(text_of(f).ptr, f->len);

@@ -48,6 +48,7 @@ struct hub_qentry {
     uint8_t n_subids;
     bool sent;          /* session: was sent at least once (DUP on the next) */
     uint8_t phase;      /* session: enum hub_qphase */
+    uint32_t share;     /* hub_match_share_id, 0: not by a shared subscription */
     uint32_t subids[2]; /* subscription identifiers (version 5); more than two are cut */
     struct hub_qentry *next; /* session's window */
 };

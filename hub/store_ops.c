@@ -17,7 +17,8 @@
 
 #define FLAG_QOS    3
 #define FLAG_RETAIN 4
-#define SUBIDS_AT   3 /* bits 3..4 of the flags: how many identifiers */
+#define SUBIDS_AT   3  /* bits 3..4 of the flags: how many identifiers */
+#define SHARE_AT    32 /* bits 32..63: the shared subscription */
 
 static struct bt_slice text_slice(const char *s)
 {
@@ -142,8 +143,8 @@ static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
     struct hub_qentry *e = op->entry;
     uint32_t fresh = HUB_Q_NEW;
     int64_t subids = (int64_t)((uint64_t)e->subids[1] << 32 | e->subids[0]);
-    int flags =
-        (e->qos & FLAG_QOS) | (e->retain ? FLAG_RETAIN : 0) | e->n_subids << SUBIDS_AT;
+    int64_t flags = (e->qos & FLAG_QOS) | (e->retain ? FLAG_RETAIN : 0) |
+                    e->n_subids << SUBIDS_AT | (int64_t)((uint64_t)e->share << SHARE_AT);
     int r;
 
     op->moved = atomic_compare_exchange_strong_explicit(
@@ -261,7 +262,8 @@ static struct hub_qentry *row_entry(struct hub_store_tx *tx)
     hub_msg_unref(msg);
     if (e == NULL)
         return NULL;
-    flags = (int)bt_db_int(tx->db, HUB_S_QUEUE_READ, 2);
+    flags = (int)(bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) & INT32_MAX);
+    e->share = (uint32_t)((uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) >> SHARE_AT);
     subids = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 3);
     atomic_init(&e->state, HUB_Q_STORED);
     e->qos = flags & FLAG_QOS;

@@ -16,6 +16,7 @@
 #include "hub/listener.h"
 #include "hub/local.h"
 #include "hub/recorder.h"
+#include "hub/share.h"
 #include "hub/will.h"
 
 static void on_accept(struct hub_worker *w, struct bt_msg *msg)
@@ -66,6 +67,12 @@ static void on_rows(struct hub_worker *w, struct bt_msg *msg)
     bt_free(rows);
 }
 
+static void on_left(struct hub_worker *w, struct bt_msg *msg)
+{
+    (void)w;
+    hub_share_done(hub_share_of_ticket(msg));
+}
+
 static void close_all(struct hub_worker *w, uint8_t reason)
 {
     struct bt_list *it, *tmp;
@@ -94,11 +101,17 @@ static void on_quit(struct hub_worker *w, struct bt_msg *msg)
 }
 
 static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
-    [HUB_W_ACCEPT] = on_accept,       [HUB_W_ADOPT] = on_adopt,
-    [HUB_W_DELIVER] = on_deliver,     [HUB_W_PUBLISHED] = on_published,
-    [HUB_W_ANSWER] = on_answer,       [HUB_W_ROWS] = on_rows,
-    [HUB_W_LOCAL] = hub_local_handle, [HUB_W_SETTINGS] = hub_worker_settings,
-    [HUB_W_STOP] = on_stop,           [HUB_W_QUIT] = on_quit,
+    [HUB_W_ACCEPT] = on_accept,
+    [HUB_W_ADOPT] = on_adopt,
+    [HUB_W_DELIVER] = on_deliver,
+    [HUB_W_PUBLISHED] = on_published,
+    [HUB_W_ANSWER] = on_answer,
+    [HUB_W_ROWS] = on_rows,
+    [HUB_W_LOCAL] = hub_local_handle,
+    [HUB_W_LEFT] = on_left,
+    [HUB_W_SETTINGS] = hub_worker_settings,
+    [HUB_W_STOP] = on_stop,
+    [HUB_W_QUIT] = on_quit,
 };
 
 static void on_message(void *arg, struct bt_msg *msg)
@@ -213,6 +226,7 @@ static void free_sessions(struct hub_worker *w)
             hub_session_free(w->sessions.by_id[i]);
     bt_free(w->sessions.by_id);
     bt_free(w->sessions.by_sid);
+    hub_share_free_all(w);
 }
 
 void hub_worker_free(struct hub_worker *w)

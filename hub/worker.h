@@ -22,6 +22,7 @@ enum hub_worker_msg {
     HUB_W_PUBLISHED, /* struct hub_unacked: its commit is done */
     HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
     HUB_W_ROWS,      /* struct hub_store_rows */
+    HUB_W_LEFT,      /* struct hub_leaving: its messages are safe with others */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
     HUB_W_SETTINGS,  /* struct hub_settings_msg: after a reload */
     HUB_W_STOP,      /* close everything, then count down */
@@ -42,6 +43,8 @@ struct hub_session_map {
     uint32_t cap, n;
 };
 
+struct hub_leaving;
+
 struct hub_worker {
     struct hub *hub;
     struct hub_settings *settings; /* what a reload changes; see hub/settings.h */
@@ -55,10 +58,11 @@ struct hub_worker {
     struct hub_batch batch;
     struct hub_xbatch *out[HUB_MAX_WORKERS];
     struct hub_session_map sessions;
-    struct bt_list conns;     /* all connections of this worker */
-    struct bt_list dirty;     /* with output to flush at the end of the turn */
-    struct bt_list graveyard; /* closed, freed at the end of the turn */
-    struct bt_list locals;    /* in-process clients whose session lives here */
+    struct hub_leaving *leaving; /* sessions on their way (hub/share.c) */
+    struct bt_list conns;        /* all connections of this worker */
+    struct bt_list dirty;        /* with output to flush at the end of the turn */
+    struct bt_list graveyard;    /* closed, freed at the end of the turn */
+    struct bt_list locals;       /* in-process clients whose session lives here */
     struct bt_timer tick;
     struct bt_msg stop_msg, quit_msg;
     uint8_t *scratch;
@@ -78,6 +82,10 @@ void hub_worker_remove_session(struct hub_worker *w, struct hub_session *s);
 /* Start the half-second tick when something needs it. */
 void hub_worker_need_tick(struct hub_worker *w);
 
+/* Again to one member of the shared subscription with this id. false: none has room now;
+ * force: one that is busy may have it too. */
+bool hub_route_share(struct hub_worker *w, struct hub_pub *pub, uint32_t share,
+                     bool force, struct hub_ticket *ticket);
 /* Route a publish to everybody: sessions of this worker now, others by batch, retained
  * tree and store. ticket may be NULL. Returns how many sessions or other workers got it.
  */
