@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "core/base.h"
 
@@ -32,6 +33,7 @@ void bt_sys_thread_name(const char *name); /* of the calling thread; cut at 15 b
 int64_t bt_sys_thread_cpu_us(pthread_t thread); /* used by a running thread; 0 unknown */
 uint64_t bt_sys_rss_bytes(void);                /* resident now; 0 when unknown */
 unsigned bt_sys_online_cpus(void); /* that this process may use; at least 1 */
+int64_t bt_sys_mtime_ns(const struct stat *st); /* since 1970 */
 /* The file's contents are on the medium when this returns 0. */
 int bt_sys_fdatasync(int fd) BT_MUST_CHECK;
 

@@ -148,3 +148,9 @@ int bt_sys_fdatasync(int fd)
 {
     return fcntl(fd, F_FULLFSYNC) != -1 ? 0 : fsync(fd);
 }
+
+int64_t bt_sys_mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtimespec.tv_sec * 1000000000 +
+           (int64_t)st->st_mtimespec.tv_nsec;
+}

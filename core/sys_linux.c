@@ -154,3 +154,8 @@ int bt_sys_fdatasync(int fd)
 {
     return fdatasync(fd);
 }
+
+int64_t bt_sys_mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + (int64_t)st->st_mtim.tv_nsec;
+}

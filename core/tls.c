@@ -26,8 +26,10 @@
 #define HDR            5u
 
 #define TYPE_HANDSHAKE 0x16 /* of a record */
+#define TYPE_ALERT     0x15
 
 struct scratch {
+    struct bt_tls_space space;
     uint8_t in[RECORD_ROOM], out[RECORD_ROOM], gather[PAYLOAD];
 };
 
@@ -35,9 +37,17 @@ static _Thread_local struct scratch *scratch;
 static pthread_key_t scratch_key;
 static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
 
+static void free_scratch(void *arg)
+{
+    struct scratch *s = arg;
+
+    bt_buf_deinit(&s->space.out);
+    bt_free(s);
+}
+
 static void make_key(void)
 {
-    (void)pthread_key_create(&scratch_key, bt_free);
+    (void)pthread_key_create(&scratch_key, free_scratch);
 }
 
 /* The thread's buffers, made when first needed, freed when the thread ends. */
@@ -47,9 +57,16 @@ static bool have_scratch(void)
         return true;
     (void)pthread_once(&scratch_once, make_key);
     scratch = bt_malloc(sizeof(*scratch));
-    if (scratch != NULL)
-        (void)pthread_setspecific(scratch_key, scratch);
-    return scratch != NULL;
+    if (scratch == NULL)
+        return false;
+    scratch->space.out = (struct bt_buf){ 0 };
+    (void)pthread_setspecific(scratch_key, scratch);
+    return true;
+}
+
+struct bt_tls_space *bt_tls_space(void)
+{
+    return have_scratch() ? &scratch->space : NULL;
 }
 
 /* ---- What the library calls ---- */
@@ -204,14 +221,27 @@ void bt_tls_free(struct bt_tls *t)
     bt_free(t);
 }
 
+/* A client of TLS 1.3 that does not like the server's certificate may say so in the clear
+ *; the library takes it for a damaged record. */
+static bool is_plain_alert(const struct bt_tls *t)
+{
+    const uint8_t *hdr = t->ssl.in_hdr;
+
+    return !t->ready && hdr != NULL && hdr[0] == TYPE_ALERT && hdr[3] == 0 && hdr[4] == 2;
+}
+
 /* Remember why, and make it our code. */
 static int failed(struct bt_tls *t, int code)
 {
-    if (t->error == 0) {
-        t->error = code;
-        if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && t->ssl.in_msg != NULL)
-            t->alert = t->ssl.in_msg[1];
+    if (t->error != 0)
+        return BT_ETLS;
+    if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && t->ssl.in_msg != NULL)
+        t->alert = t->ssl.in_msg[1];
+    if (code == MBEDTLS_ERR_SSL_INVALID_MAC && is_plain_alert(t)) {
+        t->alert = t->ssl.in_hdr[HDR + 1];
+        code = MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE;
     }
+    t->error = code;
     return BT_ETLS;
 }
 

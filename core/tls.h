@@ -90,6 +90,16 @@ const char *bt_tls_version(const struct bt_tls *t); /* "TLSv1.3" */
 #define BT_TLS_WHY_LEN 256
 void bt_tls_why(const struct bt_tls *t, char out[BT_TLS_WHY_LEN]);
 
+/* Space of the calling thread to receive and to gather in, for between two calls: nothing
+ * of it outlives the function that uses it, and it leaves `out` empty. NULL when out of
+ * memory. Freed with the thread. */
+#define BT_TLS_CHUNK 65536u
+struct bt_tls_space {
+    struct bt_buf out;
+    uint8_t in[BT_TLS_CHUNK];
+};
+struct bt_tls_space *bt_tls_space(void) BT_MUST_CHECK;
+
 /* ---- Trusted time: docs/tls.md says the policy. Any thread. ---- */
 
 /* UTC seconds: the clock's, but never before the floor. */

@@ -161,11 +161,13 @@ static const struct bt_conf_table rule_table = {
 
 static const struct bt_conf_row hub_rows[] = {
     HUB_ROW("listen", STRINGS, listen, "tcp://127.0.0.1:1883",
-            "Addresses to listen on: tcp://host:port, ws://host:port or unix:///path.",
+            "Addresses to listen on: tcp://host:port, ssl://host:port, ws://host:port, "
+            "wss://host:port or unix:///path.",
             .max = HUB_MAX_LISTENERS),
     HUB_ROW("listeners", LIST, listeners, NULL,
             "Addresses to listen on, each with options of its own.",
             .sub = &hub_listener_table, .max = HUB_MAX_LISTENERS),
+    HUB_CERT_ROWS(struct hub_conf),
     HUB_ROW("anonymous", BOOL, anonymous, "false",
             "Let clients in without a user name. Without principals and on loopback only "
             "they "
@@ -249,9 +251,6 @@ static const struct bt_conf_row hub_rows[] = {
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
             "Longest time to drain on stop; the process's own grace comes first.",
             .min = 1),
-    NOT_USED("certificate.ca", STRING, ignored_str, NULL),
-    NOT_USED("certificate.key", STRING, ignored_str, NULL),
-    NOT_USED("certificate.cert", STRING, ignored_str, NULL),
     NOT_USED("certificate.insecure", BOOL, ignored_bool, "false"),
     NOT_USED("message.ingress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
     NOT_USED("message.ingress.qos1.buffer.size", BYTES, ignored_u64, "100", .min = 1),

@@ -5,6 +5,26 @@
 
 #include "hub/hub.h"
 
+extern const char *const hub_conf_requires[]; /* by enum bt_tls_require */
+extern const char *const hub_conf_versions[]; /* by enum hub_tls_version */
+/* The rows of a struct hub_cert_conf member `cert` of type. */
+#define HUB_CERT_ROWS(type)                                                           \
+    BT_CONF_ROW(type, "certificate.ca", STRING, cert.ca, NULL,                        \
+                "TLS: file of the CA whose client certificates are accepted."),       \
+        BT_CONF_ROW(type, "certificate.cert", STRING, cert.cert, NULL,                \
+                    "TLS: file of the certificate that is shown, with its chain."),   \
+        BT_CONF_ROW(type, "certificate.key", STRING, cert.key, NULL,                  \
+                    "TLS: file of its private key."),                                 \
+        BT_CONF_ROW(type, "certificate.crl", STRING, cert.crl, NULL,                  \
+                    "TLS: file of the client certificates that the CA has revoked."), \
+        BT_CONF_ROW(type, "certificate.require", ENUM, cert.require, "optional",      \
+                    "TLS: whether a client must show a certificate (none: it is not " \
+                    "asked). Without a CA none is asked for.",                        \
+                    .choices = hub_conf_requires),                                    \
+        BT_CONF_ROW(type, "certificate.version", ENUM, cert.version, "1.2",           \
+                    "TLS: the lowest version that is spoken.",                        \
+                    .choices = hub_conf_versions)
+
 /* The rules of spec A.5 that concern configured topics, for limits of conf. wild: filters
  * are allowed. */
 bool hub_conf_topic_ok(const char *topic, bool wild);

@@ -3,12 +3,34 @@
  * file and not by a failing start. */
 #include <string.h>
 
+#include "core/mqtt.h"
+#include "core/tls.h"
+#include "hub/auth.h"
 #include "hub/conf.h"
 #include "hub/listen_url.h"
 
-#define FORMS             "tcp://host:port, ws://host:port or unix:///path"
+#define FORMS \
+    "tcp://host:port, ssl://host:port, ws://host:port, wss://host:port or unix:///path"
 
 #define LISTENER_ROW(...) BT_CONF_ROW(struct hub_listener_conf, __VA_ARGS__)
+
+const char *const hub_conf_requires[] = {
+    [BT_TLS_NONE] = "none",
+    [BT_TLS_OPTIONAL] = "optional",
+    [BT_TLS_REQUIRED] = "required",
+    NULL,
+};
+const char *const hub_conf_versions[] = {
+    [HUB_TLS_12] = "1.2",
+    [HUB_TLS_13] = "1.3",
+    NULL,
+};
+static const char *const anonymous[] = {
+    [HUB_ANONYMOUS_BY_CONF] = "inherit",
+    [HUB_ANONYMOUS_YES] = "true",
+    [HUB_ANONYMOUS_NO] = "false",
+    NULL,
+};
 
 static void check_listener(struct bt_conf_ctx *ctx, void *obj)
 {
@@ -27,6 +49,16 @@ static void check_listener(struct bt_conf_ctx *ctx, void *obj)
 static const struct bt_conf_row listener_rows[] = {
     LISTENER_ROW("address", STRING, address, NULL, "As an item of listen.",
                  .flags = BT_CONF_REQUIRED),
+    LISTENER_ROW("anonymous", ENUM, anonymous, "inherit",
+                 "Let clients in without a user name: true, false, or as the hub does.",
+                 .choices = anonymous),
+    LISTENER_ROW("limits.connections", U32, max_connections, "0",
+                 "Open connections of this listener; 0 is no limit but the hub's.",
+                 .max = 1000000),
+    LISTENER_ROW("limits.packet", BYTES, max_packet, "0",
+                 "Largest MQTT packet; 0, or more than the hub's, is the hub's.",
+                 .max = BT_MQTT_MAX_REMAINING),
+    HUB_CERT_ROWS(struct hub_listener_conf),
     LISTENER_ROW("path", STRING, path, NULL,
                  "WebSocket: the only path that is served; without it all are.",
                  .max = 1024, .match = "^/[!-~]*$"),
@@ -50,7 +82,6 @@ bool hub_conf_check_address(struct bt_conf_ctx *ctx, const void *obj, const char
     static const char *const texts[] = {
         [HUB_LISTEN_SYNTAX] = "expected " FORMS,
         [HUB_LISTEN_SCHEME] = "unsupported protocol; use " FORMS,
-        [HUB_LISTEN_LATER] = "this scheme is not available yet; use " FORMS,
         [HUB_LISTEN_PORT] = "expected a port from 0 to 65535",
         [HUB_LISTEN_PATH] = "expected an absolute path of at most 107 bytes",
     };
@@ -62,13 +93,66 @@ bool hub_conf_check_address(struct bt_conf_ctx *ctx, const void *obj, const char
     return r == 0;
 }
 
+static bool given(const char *path)
+{
+    return path != NULL && *path != '\0';
+}
+
+static bool is_tls(const char *address)
+{
+    struct hub_listen_url url;
+
+    return hub_listen_url_parse(address, &url) == 0 && url.tls;
+}
+
+/* obj with its certificate, for an address that speaks TLS. */
+static void check_cert(struct bt_conf_ctx *ctx, const void *obj, const char *address,
+                       const struct hub_cert_conf *c)
+{
+    if (!given(c->cert) || !given(c->key))
+        bt_conf_error_at(ctx, obj, "certificate.cert",
+                         "%.200s needs certificate.cert and certificate.key", address);
+    if (c->require == BT_TLS_REQUIRED && !given(c->ca))
+        bt_conf_error_at(ctx, obj, "certificate.ca",
+                         "%.200s requires certificates, which needs certificate.ca",
+                         address);
+}
+
+/* What a listener does not say comes from the hub; two that belong together, together. */
+static void inherit_cert(const struct bt_conf_ctx *ctx, const struct hub_conf *conf,
+                         struct hub_listener_conf *l)
+{
+    if (!given(l->cert.cert) && !given(l->cert.key)) {
+        l->cert.cert = conf->cert.cert;
+        l->cert.key = conf->cert.key;
+    }
+    if (!given(l->cert.ca)) {
+        l->cert.ca = conf->cert.ca;
+        l->cert.crl = given(l->cert.crl) ? l->cert.crl : conf->cert.crl;
+    }
+    if (!bt_conf_given(ctx, l, "certificate.require"))
+        l->cert.require = conf->cert.require;
+    if (!bt_conf_given(ctx, l, "certificate.version"))
+        l->cert.version = conf->cert.version;
+}
+
 void hub_conf_check_listen(struct bt_conf_ctx *ctx, struct hub_conf *conf)
 {
+    struct hub_listener_conf *list = conf->listeners.items;
+
     /* The default of one is not meant when only the other was written. */
     if (conf->listeners.n > 0 && !bt_conf_given(ctx, conf, "listen"))
         conf->listen.n = 0;
     for (size_t i = 0; i < conf->listen.n; i++)
-        (void)hub_conf_check_address(ctx, conf, "listen", conf->listen.items[i]);
+        if (hub_conf_check_address(ctx, conf, "listen", conf->listen.items[i]) &&
+            is_tls(conf->listen.items[i]))
+            check_cert(ctx, conf, conf->listen.items[i], &conf->cert);
+    for (size_t i = 0; i < conf->listeners.n; i++) {
+        if (!is_tls(list[i].address))
+            continue;
+        inherit_cert(ctx, conf, &list[i]);
+        check_cert(ctx, &list[i], list[i].address, &list[i].cert);
+    }
     if (conf->listen.n + conf->listeners.n > HUB_MAX_LISTENERS)
         bt_conf_error_at(ctx, conf, "listeners", "more than %u addresses",
                          HUB_MAX_LISTENERS);

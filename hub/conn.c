@@ -63,7 +63,7 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
 
         if (r == BT_MQTT_MORE)
             break;
-        if (r == 0 && len > c->worker->conf->max_packet)
+        if (r == 0 && len > hub_listener_max_packet(c->listener, c->worker->conf))
             r = BT_MQTT_TOO_LARGE;
         if (r == 0 && len > n - used)
             break;
@@ -118,13 +118,19 @@ static ssize_t receive(struct hub_conn *c, uint8_t *to, size_t room)
     return n;
 }
 
+/* What is gathered of one packet, and what came with it. */
+static size_t most_input(const struct hub_conn *c)
+{
+    return (size_t)hub_listener_max_packet(c->listener, c->worker->conf) + HUB_SCRATCH;
+}
+
 /* A packet that does not fit the scratch buffer. Returns as feed. */
 static bool read_large(struct hub_conn *c)
 {
     size_t room = BT_MIN((size_t)HUB_SCRATCH, c->in.max + 5 - c->in.len);
     ssize_t n;
 
-    c->in.max = (size_t)c->worker->conf->max_packet + HUB_SCRATCH;
+    c->in.max = most_input(c);
     if (bt_buf_reserve(&c->in, room) != 0) {
         hub_conn_close(c, BT_MQTT_QUOTA, true);
         return true;
@@ -155,7 +161,7 @@ static bool read_some(struct hub_conn *c)
     if (kept > 0)
         memcpy(w->scratch, c->in.data, kept);
     bt_buf_deinit(&c->in);
-    c->in = (struct bt_buf){ .max = (size_t)w->conf->max_packet + HUB_SCRATCH };
+    c->in = (struct bt_buf){ .max = most_input(c) };
     if (!feed(c, w->scratch, kept + (size_t)n, &used))
         return false;
     if (!c->closed)
@@ -220,14 +226,14 @@ void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opt
     if (c == NULL || hub_listener_wrap(o, fd, &c->stream) != 0) {
         bt_free(c);
         (void)close(fd);
-        atomic_fetch_sub(&w->hub->n_conns, 1);
+        hub_listener_leave(w->hub, o);
         return;
     }
     c->link.ops = &hub_conn_link_ops;
     c->msg.kind = HUB_W_ADOPT;
     c->worker = w;
     c->listener = o;
-    c->in.max = (size_t)w->conf->max_packet;
+    c->in.max = (size_t)hub_listener_max_packet(o, w->conf);
     bt_list_init(&c->dirty);
     bt_list_push_back(&w->conns, &c->all);
     c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->conf->connect_timeout;
@@ -384,7 +390,7 @@ void hub_conn_free(struct hub_conn *c)
     bt_metric_add(&hub_m_conns, -1);
     bt_metric_add(&hub_m_transport[c->listener->transport], -1);
     c->worker->counts.output -= c->output_left;
-    atomic_fetch_sub(&hub_of(c)->n_conns, 1);
+    hub_listener_leave(hub_of(c), c->listener);
     bt_free(c);
 }
 

@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "hub/conn.h"
+#include "hub/listener.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
 #include "hub/will.h"
@@ -114,6 +115,7 @@ static bool log_in(struct hub_conn *c, struct login *in)
         .username = m->username,
         .password = m->password,
         .peer = &peer,
+        .anonymous = c->listener->anonymous,
     };
     const struct bt_password *work;
     int r;
@@ -206,7 +208,7 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
     *p = (struct bt_mqtt_props){
         .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_PACKET,
         .receive_max = HUB_MAX_UNACKED,
-        .max_packet = (uint32_t)conf->max_packet,
+        .max_packet = (uint32_t)hub_listener_max_packet(c->listener, c->worker->conf),
         .topic_alias_max = (uint16_t)conf->max_aliases,
         .session_expiry = c->link.session->expiry_s,
         .server_keepalive = keepalive(c->worker->conf, m),

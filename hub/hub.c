@@ -178,6 +178,9 @@ static int build(struct hub *hub)
     }
     if (r == 0)
         r = load(hub);
+    hub->certs = r == 0 ? hub_certs_new(hub->main_loop, conf->storage_dir) : NULL;
+    if (r == 0 && hub->certs == NULL)
+        return BT_ENOMEM;
     return r == 0 ? hub_listeners_open(hub) : r;
 }
 
@@ -190,6 +193,7 @@ static int hub_create(const struct bt_module_env *env, void **out)
         return BT_ENOMEM;
     hub->conf = env->conf;
     hub->super = env->super;
+    hub->main_loop = env->main_loop;
     r = build(hub);
     if (r != 0) {
         hub_free(hub);
@@ -252,6 +256,7 @@ static void hub_free(void *self)
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         hub_worker_free(hub->workers[i]);
     hub_listeners_free(hub);
+    hub_certs_free(hub->certs);
     hub_index_free(hub->index);
     hub_retain_free(hub->retain);
     hub_settings_unref(hub->settings);

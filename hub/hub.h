@@ -41,8 +41,19 @@ struct hub_principal_conf {
     struct bt_conf_list permissions;                 /* struct hub_permission */
     struct hub_client_limits limits;                 /* 0: as the hub's */
 };
+/* Certificate files of a TLS listener, PEM. */
+enum hub_tls_version { HUB_TLS_12, HUB_TLS_13 };
+struct hub_cert_conf {
+    char *ca, *cert, *key, *crl;
+    uint32_t require; /* of clients: enum bt_tls_require */
+    uint32_t version; /* at least: enum hub_tls_version */
+};
 struct hub_listener_conf {
     char *address;
+    uint32_t anonymous;             /* enum hub_anonymous */
+    uint32_t max_connections;       /* 0 = that of the hub */
+    uint64_t max_packet;            /* 0 = that of the hub */
+    struct hub_cert_conf cert;      /* what is not given comes from the hub's */
     char *path;                     /* WebSocket: the only one; NULL = all */
     struct bt_conf_strings origins; /* WebSocket: none = all */
 };
@@ -56,6 +67,7 @@ struct hub_rule_conf {
 struct hub_conf {
     struct bt_conf_strings listen;
     struct bt_conf_list listeners;  /* struct hub_listener_conf */
+    struct hub_cert_conf cert;      /* of all TLS listeners without their own */
     bool anonymous;                 /* allow clients without a user name */
     struct bt_conf_list principals; /* struct hub_principal_conf */
     struct bt_conf_list rules;      /* struct hub_rule_conf, key `subscriptions` */

@@ -15,6 +15,7 @@
 struct hub_worker;
 struct hub_listener;
 struct hub_settings;
+struct hub_certs;
 
 struct hub {
     const struct hub_conf *conf; /* of the start; a worker's own is newer */
@@ -23,6 +24,8 @@ struct hub {
     struct hub_index *index;
     struct hub_retain *retain;
     struct hub_store *store;
+    struct bt_loop *main_loop;
+    struct hub_certs *certs;
     struct hub_listener *listeners; /* served by worker 0 */
     uint32_t n_workers;
     struct hub_worker *workers[HUB_MAX_WORKERS];

@@ -11,27 +11,20 @@
 static int parse_tcp(const char *rest, struct hub_listen_url *out);
 static int parse_unix(const char *rest, struct hub_listen_url *out);
 
-static int parse_later(const char *rest, struct hub_listen_url *out)
-{
-    (void)rest;
-    (void)out;
-    return HUB_LISTEN_LATER;
-}
-
 static const struct scheme {
     const char *name;
     int (*parse)(const char *rest, struct hub_listen_url *out);
     uint16_t port;
-    bool ws;
+    bool ws, tls;
 } schemes[] = {
-    { "tcp", parse_tcp, HUB_LISTEN_TCP_PORT, false },
-    { "mqtt", parse_tcp, HUB_LISTEN_TCP_PORT, false },
-    { "unix", parse_unix, 0, false },
-    { "ws", parse_tcp, HUB_LISTEN_WS_PORT, true },
-    { "ssl", parse_later, 0, false },
-    { "tls", parse_later, 0, false },
-    { "mqtts", parse_later, 0, false },
-    { "wss", parse_later, 0, true },
+    { "tcp", parse_tcp, HUB_LISTEN_TCP_PORT, false, false },
+    { "mqtt", parse_tcp, HUB_LISTEN_TCP_PORT, false, false },
+    { "unix", parse_unix, 0, false, false },
+    { "ssl", parse_tcp, HUB_LISTEN_TLS_PORT, false, true },
+    { "tls", parse_tcp, HUB_LISTEN_TLS_PORT, false, true },
+    { "mqtts", parse_tcp, HUB_LISTEN_TLS_PORT, false, true },
+    { "ws", parse_tcp, HUB_LISTEN_WS_PORT, true, false },
+    { "wss", parse_tcp, HUB_LISTEN_WSS_PORT, true, true },
 };
 
 static const struct scheme *find_scheme(const char *text, size_t n)
@@ -56,6 +49,7 @@ int hub_listen_url_parse(const char *text, struct hub_listen_url *out)
     out->scheme = s->name;
     out->port = s->port;
     out->ws = s->ws;
+    out->tls = s->tls;
     return s->parse(sep + 3, out);
 }
 

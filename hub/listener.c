@@ -23,6 +23,7 @@
 #include "core/sys.h"
 #include "hub/conn.h"
 #include "hub/listen_url.h"
+#include "hub/tls_stream.h"
 #include "hub/worker.h"
 #include "hub/ws_stream.h"
 
@@ -40,6 +41,7 @@ struct hub_listener {
     struct hub_listener_opts opts;
     char text[ADDRESS_TEXT]; /* with the real port */
     uint32_t turn;
+    _Atomic uint32_t n_conns;
     int fd;
     bool open;
 };
@@ -68,13 +70,52 @@ bool hub_listeners_loopback(const struct hub_conf *conf)
     return true;
 }
 
+/* All of IPv6 is all of IPv4 as well, unless the file has that on its own. */
+static bool is_four_too(const struct hub_listener *l, const char *address)
+{
+    struct hub_listen_url url;
+
+    return hub_listen_url_parse(address, &url) == 0 && url.port == l->url.port &&
+           url.port != 0 && strcmp(url.host, "0.0.0.0") == 0;
+}
+
+static int six_only(const struct hub_listener *l)
+{
+    const struct hub_conf *conf = l->hub->conf;
+    const struct hub_listener_conf *list = conf->listeners.items;
+    bool only = false;
+
+    for (size_t i = 0; i < conf->listen.n; i++)
+        only |= is_four_too(l, conf->listen.items[i]);
+    for (size_t i = 0; i < conf->listeners.n; i++)
+        only |= is_four_too(l, list[i].address);
+    return only;
+}
+
+/* Where to bind: without a host, IPv6 where the system has it. */
+static const struct addrinfo *choose(const struct hub_listener *l,
+                                     const struct addrinfo *list)
+{
+    for (const struct addrinfo *a = list; l->url.host[0] == '\0' && a != NULL;
+         a = a->ai_next) {
+        int fd = a->ai_family == AF_INET6 ? bt_sys_socket(AF_INET6, SOCK_STREAM) : -1;
+
+        if (fd < 0)
+            continue;
+        (void)close(fd);
+        return a;
+    }
+    return list;
+}
+
 static int bind_tcp(struct hub_listener *l)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     struct addrinfo *list = NULL;
+    const struct addrinfo *to;
     char port[8];
-    int on = 1, r;
+    int on = 1, six = six_only(l), r;
 
     (void)snprintf(port, sizeof(port), "%u", (unsigned)l->url.port);
     r = getaddrinfo(l->url.host[0] == '\0' ? NULL : l->url.host, port, &hints, &list);
@@ -82,13 +123,16 @@ static int bind_tcp(struct hub_listener *l)
         errno = r == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
         return -1;
     }
-    l->fd = bt_sys_socket(list->ai_family, SOCK_STREAM);
+    to = choose(l, list);
+    l->fd = bt_sys_socket(to->ai_family, SOCK_STREAM);
     r = -1;
     if (l->fd >= 0) {
         (void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         /* What is accepted inherits it. */
         (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        r = bind(l->fd, list->ai_addr, list->ai_addrlen);
+        if (to->ai_family == AF_INET6)
+            (void)setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &six, sizeof(six));
+        r = bind(l->fd, to->ai_addr, to->ai_addrlen);
     }
     freeaddrinfo(list);
     return r;
@@ -126,6 +170,23 @@ static void describe(struct hub_listener *l)
         strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme, l->url.host, port);
 }
 
+static enum hub_transport transport_of(const struct hub_listen_url *url)
+{
+    if (url->kind == HUB_LISTEN_UNIX)
+        return HUB_TRANSPORT_UNIX;
+    if (url->ws)
+        return url->tls ? HUB_TRANSPORT_WSS : HUB_TRANSPORT_WS;
+    return url->tls ? HUB_TRANSPORT_TLS : HUB_TRANSPORT_TCP;
+}
+
+static void set_options(struct hub_listener *l, const struct hub_listener_conf *conf)
+{
+    l->opts.ws_rules = (struct hub_ws_rules){ conf->path, &conf->origins };
+    l->opts.anonymous = (enum hub_anonymous)conf->anonymous;
+    l->opts.max_connections = conf->max_connections;
+    l->opts.max_packet = conf->max_packet;
+}
+
 static int open_one(struct hub *hub, const char *address,
                     const struct hub_listener_conf *conf)
 {
@@ -150,15 +211,21 @@ static int open_one(struct hub *hub, const char *address,
     }
     l->open = true;
     l->opts.local = l->url.loopback;
-    l->opts.ws = l->opts.layered = l->url.ws;
-    l->opts.transport = l->url.ws                        ? HUB_TRANSPORT_WS
-                        : l->url.kind == HUB_LISTEN_UNIX ? HUB_TRANSPORT_UNIX
-                                                         : HUB_TRANSPORT_TCP;
+    l->opts.ws = l->url.ws;
+    l->opts.layered = l->url.ws || l->url.tls;
+    l->opts.address = l->text;
+    l->opts.n_conns = &l->n_conns;
+    l->opts.transport = transport_of(&l->url);
     if (conf != NULL)
-        l->opts.ws_rules = (struct hub_ws_rules){ conf->path, &conf->origins };
+        set_options(l, conf);
     describe(l);
-    bt_log(BT_LOG_INFO, "HUB-LISTEN", "listening", "address=%s", l->text);
-    return 0;
+    r = l->url.tls
+            ? hub_certs_add(hub->certs, conf != NULL ? &conf->cert : &hub->conf->cert,
+                            &l->opts.cert)
+            : 0;
+    if (r == 0)
+        bt_log(BT_LOG_INFO, "HUB-LISTEN", "listening", "address=%s", l->text);
+    return r;
 }
 
 static int write_ports(const struct hub *hub)
@@ -203,23 +270,58 @@ int hub_listeners_open(struct hub *hub)
 
 int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stream **out)
 {
+    struct hub_stream *tls = NULL;
+    int r = 0;
+
     *out = NULL;
-    return o->ws ? hub_ws_stream_new(&o->ws_rules, NULL, fd, out) : 0;
+    if (o->cert != NULL) {
+        struct bt_tls_ctx *ctx = hub_cert_context(o->cert);
+
+        r = hub_tls_stream_new(ctx, fd, o->address, &tls);
+        bt_tls_ctx_unref(ctx);
+    }
+    *out = tls;
+    if (r == 0 && o->ws)
+        r = hub_ws_stream_new(&o->ws_rules, tls, fd, out);
+    if (r != 0)
+        hub_stream_free(tls);
+    return r;
+}
+
+/* Count one in; false: there are too many. */
+static bool enter(struct hub *hub, struct hub_listener *l)
+{
+    uint32_t max = hub->workers[0]->conf->max_connections;
+    uint32_t limit = l->opts.max_connections;
+
+    if (atomic_fetch_add(&hub->n_conns, 1) >= max) {
+        atomic_fetch_sub(&hub->n_conns, 1);
+        limit = max;
+    } else if (atomic_fetch_add(&l->n_conns, 1) >= limit && limit != 0) {
+        hub_listener_leave(hub, &l->opts);
+    } else {
+        return true;
+    }
+    bt_metric_add(&m_refused, 1);
+    bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
+           "limit=%u listener=%s", limit, l->text);
+    return false;
+}
+
+void hub_listener_leave(struct hub *hub, const struct hub_listener_opts *o)
+{
+    atomic_fetch_sub(&hub->n_conns, 1);
+    atomic_fetch_sub(o->n_conns, 1);
 }
 
 static void pass_on(struct hub_listener *l, int fd)
 {
     struct hub *hub = l->hub;
-    uint32_t max = hub->workers[0]->conf->max_connections;
     uint32_t turn = l->opts.layered ? l->turn++ % hub->n_workers : 0;
     struct hub_worker *to = hub->workers[turn];
     struct hub_accepted *a;
 
-    if (atomic_fetch_add(&hub->n_conns, 1) >= max) {
-        atomic_fetch_sub(&hub->n_conns, 1);
-        bt_metric_add(&m_refused, 1);
-        bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
-               "limit=%u", max);
+    if (!enter(hub, l)) {
         (void)close(fd);
         return;
     }
@@ -236,7 +338,7 @@ static void pass_on(struct hub_listener *l, int fd)
     if (a == NULL || bt_mbox_post(to->mbox, &a->msg) != 0) {
         bt_free(a);
         (void)close(fd);
-        atomic_fetch_sub(&hub->n_conns, 1);
+        hub_listener_leave(hub, &l->opts);
     }
 }
 

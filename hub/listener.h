@@ -3,6 +3,7 @@
 #ifndef HUB_LISTENER_H
 #define HUB_LISTENER_H
 
+#include "hub/certs.h"
 #include "hub/hub_internal.h"
 #include "hub/stats.h"
 #include "hub/stream.h"
@@ -10,7 +11,13 @@
 
 /* What a connection knows of the listener it came by; lives as long as the hub. */
 struct hub_listener_opts {
-    bool local;   /* Unix socket or loopback */
+    const char *address;   /* with the real port, for the log */
+    struct hub_cert *cert; /* NULL: no TLS */
+    enum hub_anonymous anonymous;
+    uint32_t max_connections;  /* 0 = no limit but the hub's */
+    uint64_t max_packet;       /* 0, or more than the hub's = the hub's */
+    _Atomic uint32_t *n_conns; /* open connections of this listener */
+    bool local;                /* Unix socket or loopback */
     bool layered; /* TLS or WebSocket: handshakes are spread over the workers */
     bool ws;
     enum hub_transport transport;
@@ -29,6 +36,15 @@ void hub_listeners_free(struct hub *hub);
  * BT_ENOMEM. */
 int hub_listener_wrap(const struct hub_listener_opts *o, int fd,
                       struct hub_stream **out) BT_MUST_CHECK;
+/* Largest packet that a client may send, by the listener and the worker's conf. */
+static inline uint64_t hub_listener_max_packet(const struct hub_listener_opts *o,
+                                               const struct hub_conf *conf)
+{
+    return o->max_packet != 0 ? BT_MIN(o->max_packet, conf->max_packet)
+                              : conf->max_packet;
+}
+/* A connection that was accepted has ended. Any worker. */
+void hub_listener_leave(struct hub *hub, const struct hub_listener_opts *o);
 /* Whether all addresses are loopback or Unix sockets. */
 bool hub_listeners_loopback(const struct hub_conf *conf);
 

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/certs.h"
 #include "hub/conn.h"
 #include "hub/listener.h"
 #include "hub/settings.h"
@@ -104,6 +105,8 @@ int hub_reload(void *self, const void *new_conf, struct bt_conf_ctx *owner)
     }
     hub_settings_unref(hub->settings);
     hub->settings = s;
+    if (hub->certs != NULL)
+        hub_certs_reload(hub->certs);
     return 0;
 }
 

@@ -253,14 +253,17 @@ __attribute__((unused)) static void sim_end(void)
 /* A fresh connection that this worker has accepted; NULL when the hub did not take it. */
 __attribute__((unused)) static struct sim_peer *sim_connect(uint32_t worker)
 {
-    static const struct hub_listener_opts opts = { .local = true };
+    static _Atomic uint32_t n_conns;
+    static struct hub_listener_opts opts = { .local = true, .n_conns = &n_conns };
     struct hub_worker *w = sim.hub->workers[worker];
     struct bt_list *last = w->conns.prev;
     struct sim_peer *p = calloc(1, sizeof(*p));
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     sim_need(p != NULL && fd >= 0, "out of memory");
+    opts.max_packet = sim.hub->conf->max_packet;
     atomic_fetch_add(&sim.hub->n_conns, 1);
+    atomic_fetch_add(&n_conns, 1);
     hub_conn_accept(w, fd, &opts);
     if (w->conns.prev == last) {
         free(p);

@@ -3,6 +3,8 @@
 #include "tests/harness.h"
 
 #include "core/error.h"
+#include "core/tls.h"
+#include "hub/auth.h"
 #include "hub/conf.c"
 #include "hub/listen_url.h"
 
@@ -92,8 +94,18 @@ TEST(refused)
         const char *yaml, *says;
     } rows[] = {
         { "listen: ['ssl://0.0.0.0:1884']",
-          "this scheme is not available yet; use tcp://" },
-        { "listen: ['wss://:8884/mqtt']", "this scheme is not available yet" },
+          "ssl://0.0.0.0:1884 needs certificate.cert and certificate.key" },
+        { "listen: ['wss://:8884/mqtt']", "needs certificate.cert" },
+        { "{listen: ['tls://:1'], certificate: {cert: a}}", "and certificate.key" },
+        { "listeners: [{address: 'mqtts://h:1', certificate: {key: a}}]",
+          "needs certificate.cert" },
+        { "listeners: [{address: 'mqtts://h:1', certificate: {cert: a, key: b, require: "
+          "required}}]",
+          "needs certificate.ca" },
+        { "listeners: [{address: 'mqtts://h:1', certificate: {version: 1.1}}]",
+          "one of 1.2, 1.3" },
+        { "listeners: [{address: 'tcp://h:1', anonymous: maybe}]",
+          "one of inherit, true, false" },
         { "listeners: [{address: 'tcp://h:1', path: /x}]", "path is for ws" },
         { "listeners: [{address: 'tcp://h:1', origins: x}]", "origins is for ws" },
         { "listeners: [{address: 'ws://h:1', path: x}]", "path" },
@@ -216,6 +228,10 @@ TEST(addresses)
         { "ws://127.0.0.1", 0, "127.0.0.1", 8083, true },
         { "WS://:8080/mqtt?x", 0, "", 8080, false },
         { "ws://[::1]/mqtt", 0, "::1", 8083, true },
+        { "wss://localhost/mqtt", 0, "localhost", 8084, true },
+        { "ssl://0.0.0.0", 0, "0.0.0.0", 8883, false },
+        { "tls://[::1]:1", 0, "::1", 1, true },
+        { "mqtts://hub.lan", 0, "hub.lan", 8883, false },
         { "ws://h:1x", HUB_LISTEN_PORT, NULL, 0, false },
         { "tcp://h:1/x", HUB_LISTEN_PORT, NULL, 0, false },
         { "tcp://", HUB_LISTEN_SYNTAX, NULL, 0, false },
@@ -248,6 +264,8 @@ TEST(addresses)
         CHECK_INT(url.port, rows[i].port);
         CHECK_INT(url.loopback, rows[i].loopback);
         CHECK(url.ws == (strncasecmp(rows[i].text, "ws", 2) == 0));
+        CHECK(url.tls ==
+              (url.port == 8883 || url.port == 8084 || strcmp(url.scheme, "tls") == 0));
     }
     memset(text + 8, 'x', 106);
     CHECK_INT(hub_listen_url_parse(text, &url), 0);
@@ -268,6 +286,38 @@ TEST(listeners_replace_the_default_address)
     CHECK_INT(((struct hub_listener_conf *)conf.listeners.items)->origins.n, 2);
     CHECK_INT(load("listeners: [{address: 'ws://:1'}]\nlisten: ['tcp://:2']\n"), 0);
     CHECK_INT(conf.listen.n, 1);
+}
+
+static const struct hub_listener_conf *listener(size_t i)
+{
+    return (const struct hub_listener_conf *)conf.listeners.items + i;
+}
+
+TEST(listener_options)
+{
+    CHECK_INT(
+        load("certificate: {ca: A, cert: C, key: K, crl: L, require: required}\n"
+             "listeners:\n"
+             "- {address: 'ssl://:1'}\n"
+             "- {address: 'ssl://:2', certificate: {require: none, ca: B}}\n"
+             "- {address: 'wss://:3', certificate: {cert: c, key: k, version: 1.3}}\n"
+             "- {address: 'tcp://:4', anonymous: true,\n"
+             "   limits: {connections: 5, packet: 1k}}\n"),
+        0);
+    CHECK_STR(listener(0)->cert.ca, "A");
+    CHECK_STR(listener(0)->cert.crl, "L");
+    CHECK_INT(listener(0)->cert.require, BT_TLS_REQUIRED);
+    CHECK_INT(listener(0)->anonymous, HUB_ANONYMOUS_BY_CONF);
+    CHECK_STR(listener(1)->cert.ca, "B");
+    CHECK_STR(listener(1)->cert.key, "K");
+    CHECK_INT(listener(1)->cert.require, BT_TLS_NONE);
+    CHECK_INT(listener(1)->cert.version, HUB_TLS_12);
+    CHECK_STR(listener(2)->cert.cert, "c");
+    CHECK_STR(listener(2)->cert.ca, "A");
+    CHECK_INT(listener(2)->cert.version, HUB_TLS_13);
+    CHECK_INT(listener(3)->anonymous, HUB_ANONYMOUS_YES);
+    CHECK_INT(listener(3)->max_connections, 5);
+    CHECK_INT(listener(3)->max_packet, 1024);
 }
 
 TEST(no_memory)
