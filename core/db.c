@@ -27,7 +27,7 @@ struct bt_db {
     size_t n_stmts;
     sqlite3_stmt *begin, *commit;
     int bind_rc; /* first failure of a bind since the last step */
-    bool failing, damaged;
+    bool failing, damaged, open;
 };
 
 /* Turns a code of SQLite into ours. */
@@ -71,10 +71,11 @@ static int set_up(struct bt_db *db)
     int rc;
 
     snprintf(sql, sizeof(sql),
-             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
-             "PRAGMA synchronous=FULL; PRAGMA cache_size=-%d; PRAGMA mmap_size=0;"
-             "PRAGMA wal_autocheckpoint=%d; PRAGMA journal_size_limit=%d;"
-             "PRAGMA trusted_schema=OFF; BEGIN IMMEDIATE; COMMIT",
+             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL;"
+             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-%d;"
+             "PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=%d;"
+             "PRAGMA journal_size_limit=%d; PRAGMA trusted_schema=OFF;"
+             "BEGIN IMMEDIATE; COMMIT",
              BT_DB_CACHE_KB, BT_DB_WAL_PAGES, BT_DB_WAL_PAGES * 4096);
     rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -96,9 +97,13 @@ int bt_db_open(const char *path, struct bt_db **out)
         return BT_ENOMEM;
     rc = sqlite3_open_v2(path != NULL ? path : ":memory:", &db->handle,
                          SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, bt_db_io_vfs());
+    /* A log that cannot be carried over as it should is evidence. */
+    if (rc == SQLITE_OK)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (rc == SQLITE_OK)
         rc = set_up(db);
     if (rc == SQLITE_OK) {
+        db->open = true;
         *out = db;
         return 0;
     }
@@ -126,6 +131,8 @@ void bt_db_close(struct bt_db *db)
     sqlite3_finalize(db->begin);
     sqlite3_finalize(db->commit);
     bt_free(db->stmts);
+    if (db->open && !db->damaged)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     sqlite3_close_v2(db->handle);
     bt_free(db);
 }
@@ -144,10 +151,12 @@ static int is_ok(void *arg, int n, char **values, char **names)
     return 0;
 }
 
-int bt_db_check(struct bt_db *db)
+int bt_db_check(struct bt_db *db, bool deep)
 {
     bool ok = false;
-    int rc = sqlite3_exec(db->handle, "PRAGMA quick_check(1)", is_ok, &ok, NULL);
+    int rc = sqlite3_exec(db->handle,
+                          deep ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)",
+                          is_ok, &ok, NULL);
 
     if ((rc == SQLITE_OK && !ok) || (rc & 0xff) == SQLITE_CORRUPT ||
         (rc & 0xff) == SQLITE_NOTADB) {

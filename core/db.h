@@ -25,10 +25,12 @@ struct bt_db;
  * (another process, or another connection, has it); BT_DB_DAMAGED (logged by the caller);
  * BT_EIO, BT_EDB. */
 int bt_db_open(const char *path, struct bt_db **out) BT_MUST_CHECK;
-/* Rolls back what is not committed. NULL is fine. */
+/* Rolls back what is not committed. The log of a damaged database stays as it is. NULL is
+ * fine. */
 void bt_db_close(struct bt_db *db);
-/* Reads the whole file and checks its structure. 0, BT_DB_DAMAGED or BT_EDB. */
-int bt_db_check(struct bt_db *db) BT_MUST_CHECK;
+/* Reads the whole file and checks its structure; deep: also that indexes and tables say
+ * the same. 0, BT_DB_DAMAGED or BT_EDB. */
+int bt_db_check(struct bt_db *db, bool deep) BT_MUST_CHECK;
 /* True once any call met damage. */
 bool bt_db_damaged(const struct bt_db *db);
 /* One or more statements without parameters. */

@@ -33,34 +33,41 @@ static int write_holder(int fd)
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)len, 0) != len)
-        return bt_origin(BT_EIO, "cannot write the lock file of the working directory");
+        return bt_origin(BT_EIO, "cannot write a lock file");
     return 0;
 }
 
-int bt_lock_take(struct bt_lock *lock, const char *dir)
+int bt_lock_take_file(struct bt_lock *lock, const char *path)
 {
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s/" LOCK_FILE, dir);
     int r;
 
-    lock->fd = -1;
     lock->holder = 0;
-    if (n < 0 || (size_t)n >= sizeof(path))
-        return bt_origin(BT_EINVAL, "the path of the working directory is too long");
     lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock->fd < 0)
-        return bt_origin(BT_EIO, "cannot open the lock file of the working directory");
+        return bt_origin(BT_EIO, "cannot open a lock file");
     if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0) {
         r = write_holder(lock->fd);
     } else if (errno == EWOULDBLOCK) {
         lock->holder = read_holder(lock->fd);
         r = BT_EBUSY;
     } else {
-        r = bt_origin(BT_EIO, "cannot lock the working directory");
+        r = bt_origin(BT_EIO, "cannot take the lock of a file");
     }
     if (r != 0)
         bt_lock_drop(lock);
     return r;
+}
+
+int bt_lock_take(struct bt_lock *lock, const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/" LOCK_FILE, dir);
+
+    lock->fd = -1;
+    lock->holder = 0;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return bt_origin(BT_EINVAL, "the path of the working directory is too long");
+    return bt_lock_take_file(lock, path);
 }
 
 void bt_lock_drop(struct bt_lock *lock)

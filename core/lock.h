@@ -16,6 +16,8 @@ struct bt_lock {
 /* 0; BT_EBUSY: another process holds it (not logged: the caller tells the user); BT_EIO
  * (logged); BT_EINVAL: the path is too long. */
 int bt_lock_take(struct bt_lock *lock, const char *dir) BT_MUST_CHECK;
+/* The same with a file of the caller's choice. */
+int bt_lock_take_file(struct bt_lock *lock, const char *path) BT_MUST_CHECK;
 /* Only after a successful take. */
 void bt_lock_drop(struct bt_lock *lock);
 

@@ -21,12 +21,10 @@
 #include "hub/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -34,6 +32,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "hub/store_metric.h"
+#include "hub/store_salvage.h"
 #include "hub/store_tx.h"
 
 #define STORE_RETRY_MIN_MS 100u
@@ -138,18 +137,11 @@ static void relieve(struct hub_store *s)
 
 static void told_damage(struct hub_store *s)
 {
-    char note[4096];
-    int fd;
-
     if (s->damage_told)
         return;
     s->damage_told = true;
-    if (s->path != NULL) {
-        snprintf(note, sizeof(note), "%s.check", s->path);
-        fd = open(note, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-        if (fd >= 0)
-            close(fd);
-    }
+    if (s->path != NULL)
+        hub_store_note(s->path);
     if (s->super != NULL)
         bt_super_fail(s->super, "the hub's store is damaged");
 }

@@ -5,25 +5,23 @@
  * left out for large files unless damage was met while running, which leaves a note
  * (FILE.check) for the next start.
  *
- * A damaged file is renamed, together with its log, and a new one is started: the hub
- * never refuses to start because of what is in its store. A full disk or a missing
- * permission is not damage. */
+ * A damaged file is renamed, together with its log, and what can be read of it is the new
+ * one (hub/store_mend.c): the hub never refuses to start because of what is in its store.
+ * A full disk or a missing permission is not damage. */
 #include "hub/store_tx.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "core/clock.h"
+#include "core/db_raw.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/hash.h"
+#include "hub/store_salvage.h"
 
-#define STORE_VERSION  1
-#define STORE_PATH_MAX 4096
+#define STORE_VERSION 1
 #define STORE_CHECK_MAX \
     ((int64_t)64 * 1024 * 1024) /* larger files are checked on a note only */
 #define STORE_COUNT_MAX 10000   /* queues are counted up to here, longer ones estimated */
@@ -48,6 +46,11 @@ static const char additions[] =
     "CREATE TABLE IF NOT EXISTS will(sid INTEGER PRIMARY KEY, delay INT, expiry INT,"
     " topic TEXT, qos INT, retain INT, created INT, expires INT, props BLOB,"
     " payload BLOB)";
+
+/* All of a queue is lost with the session's row, so there are two copies of those, on
+ * different pages. */
+static const char session_copy[] = "CREATE INDEX IF NOT EXISTS session_copy ON"
+                                   " session(client, principal, expiry, disconnected)";
 
 static const char *const statements[] = {
     [HUB_S_QUEUE_PUT] = "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
@@ -109,13 +112,13 @@ struct hub_msg *hub_store_row_msg(struct bt_db *db, unsigned stmt, int column)
     return m;
 }
 
-/* 1 when the note was there. */
-static bool take_note(const char *path)
+int hub_store_schema(struct bt_db *db)
 {
-    char note[STORE_PATH_MAX];
+    int r = bt_db_exec(db, schema);
 
-    snprintf(note, sizeof(note), "%s.check", path);
-    return unlink(note) == 0;
+    if (r == 0)
+        r = bt_db_exec(db, additions);
+    return r == 0 ? bt_db_exec(db, session_copy) : r;
 }
 
 /* 0, or BT_DB_DAMAGED, also for a schema that is not ours. */
@@ -129,10 +132,10 @@ static int check_schema(struct bt_db *db, int64_t size, bool note)
     if (r < 0)
         return bt_db_damaged(db) ? BT_DB_DAMAGED : r;
     if (version == 0 && tables == 0)
-        return bt_db_exec(db, schema);
+        return hub_store_schema(db);
     if (version != STORE_VERSION)
         return BT_DB_DAMAGED;
-    return note || size <= STORE_CHECK_MAX ? bt_db_check(db) : 0;
+    return note || size <= STORE_CHECK_MAX ? bt_db_check(db, note) : 0;
 }
 
 /* 0, or BT_DB_DAMAGED, also when the tables are not what the statements expect. */
@@ -140,7 +143,7 @@ static int open_once(struct bt_db **out, const char *path)
 {
     struct stat st;
     int64_t size = path != NULL && stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
-    bool note = path != NULL && take_note(path);
+    bool note = path != NULL && hub_store_noted(path);
     struct bt_db *db;
     int r = bt_db_open(path, &db);
 
@@ -154,6 +157,8 @@ static int open_once(struct bt_db **out, const char *path)
         if (r == BT_EDB)
             r = BT_DB_DAMAGED;
     }
+    if (r == 0 && bt_db_exec(db, session_copy) == BT_ENOMEM) /* else without the copy */
+        r = BT_ENOMEM;
     if (r == 0)
         *out = db;
     else
@@ -161,47 +166,7 @@ static int open_once(struct bt_db **out, const char *path)
     return r;
 }
 
-static int set_aside(const char *path)
-{
-    char when[BT_CLOCK_TEXT_LEN], from[STORE_PATH_MAX], to[STORE_PATH_MAX];
-    char *p, *q;
-
-    /* 2026-01-31T12:00:00.123Z without what shells and file systems do not like. */
-    bt_clock_text(bt_clock_wall_ms(), when);
-    for (p = q = when; *p != '\0'; p++)
-        if (*p != '-' && *p != ':')
-            *q++ = *p;
-    *q = '\0';
-    snprintf(to, sizeof(to), "%s.damaged-%s", path, when);
-    if (rename(path, to) != 0)
-        return bt_origin(BT_EIO, "setting a damaged database aside");
-    bt_log(BT_LOG_ERROR, "HUB-STORE-DAMAGED",
-           "store was damaged and set aside; a new one is started", "file=\"%s\"", to);
-    snprintf(from, sizeof(from), "%s-wal", path);
-    snprintf(to, sizeof(to), "%s.damaged-%s-wal", path, when);
-    return rename(from, to) == 0 || errno == ENOENT
-               ? 0
-               : bt_origin(BT_EIO, "setting a damaged database's log aside");
-}
-
-int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
-{
-    int r;
-
-    if (path != NULL && strlen(path) > STORE_PATH_MAX - 64)
-        return bt_origin(BT_ELIMIT, "the store's path is too long");
-    r = open_once(&tx->db, path);
-    if (r == BT_DB_DAMAGED && path != NULL) {
-        r = set_aside(path);
-        if (r == 0)
-            r = open_once(&tx->db, path);
-    }
-    tx->next_mid = 1;
-    tx->retains.seed = hub_hash_seed();
-    return bt_fold(r);
-}
-
-void hub_store_tx_close(struct hub_store_tx *tx)
+static void forget(struct hub_store_tx *tx)
 {
     while (tx->reap != NULL) {
         struct hub_store_reap *node = tx->reap;
@@ -211,6 +176,123 @@ void hub_store_tx_close(struct hub_store_tx *tx)
     }
     bt_db_close(tx->db);
     tx->db = NULL;
+    tx->begun = false;
+}
+
+static int no_session(void *arg, uint64_t sid, const char *client_id,
+                      const char *principal, uint32_t expiry_s, int64_t disconnected_ms,
+                      uint64_t first_qseq, uint64_t last_qseq, uint64_t rows)
+{
+    (void)arg, (void)sid, (void)client_id, (void)principal, (void)expiry_s;
+    (void)disconnected_ms, (void)first_qseq, (void)last_qseq, (void)rows;
+    return 0;
+}
+
+static int no_subscription(void *arg, uint64_t sid, const char *filter, uint32_t options,
+                           uint32_t subid)
+{
+    (void)arg, (void)sid, (void)filter, (void)options, (void)subid;
+    return 0;
+}
+
+static int no_retained(void *arg, struct hub_msg *msg)
+{
+    (void)arg;
+    hub_msg_unref(msg);
+    return 0;
+}
+
+/* A file too large to be checked: what the start needs of it must be readable. */
+static int try_load(struct hub_store_tx *tx, const char *path)
+{
+    static const struct hub_store_visitor nobody = { .session = no_session,
+                                                     .subscription = no_subscription,
+                                                     .retained = no_retained };
+    struct stat st;
+    int r;
+
+    if (stat(path, &st) != 0 || (int64_t)st.st_size <= STORE_CHECK_MAX)
+        return 0;
+    r = hub_store_tx_load(tx, &nobody);
+    return r < 0 && bt_db_damaged(tx->db) ? BT_DB_DAMAGED : r;
+}
+
+/* 0, BT_DB_DAMAGED, or why it cannot be opened. */
+static int open_checked(struct hub_store_tx *tx, const char *path)
+{
+    int r = path != NULL ? bt_db_raw_probe(path) : 0;
+
+    if (r == BT_DB_RAW_DAMAGED)
+        return BT_DB_DAMAGED;
+    if (r < 0)
+        return r;
+    r = open_once(&tx->db, path);
+    if (r == 0 && path != NULL)
+        r = try_load(tx, path);
+    if (r != 0)
+        forget(tx);
+    return r;
+}
+
+static int open_file(struct hub_store_tx *tx, const char *path)
+{
+    int r = hub_store_mend_finish(path);
+
+    if (r == 0)
+        r = open_checked(tx, path);
+    if (r == BT_DB_DAMAGED) {
+        r = hub_store_mend(path);
+        if (r == 0)
+            r = open_checked(tx, path);
+    }
+    if (r == BT_DB_DAMAGED) {
+        r = hub_store_set_aside(path);
+        if (r == 0)
+            r = open_checked(tx, path);
+    }
+    if (r != 0)
+        return bt_fold(r);
+    hub_store_unnote(path);
+    /* What an earlier process could not synchronise may be in the log and yet not on the
+     * disk; it must not be what the next commits are built on. */
+    bt_db_checkpoint(tx->db);
+    return 0;
+}
+
+static int take_lock(struct hub_store_tx *tx, const char *path)
+{
+    char lock[HUB_STORE_PATH_MAX];
+    int r;
+
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    r = bt_lock_take_file(&tx->lock, lock);
+    tx->locked = r == 0;
+    if (r == BT_EBUSY)
+        bt_log(BT_LOG_ERROR, "HUB-STORE-BUSY", "store is in use by another process",
+               "path=\"%s\" process=%ld", path, (long)tx->lock.holder);
+    return r;
+}
+
+int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
+{
+    int r;
+
+    tx->next_mid = 1;
+    tx->retains.seed = hub_hash_seed();
+    if (path == NULL)
+        return bt_fold(open_once(&tx->db, NULL));
+    if (strlen(path) > HUB_STORE_PATH_MAX - 64)
+        return bt_origin(BT_ELIMIT, "the store's path is too long");
+    r = take_lock(tx, path);
+    return r == 0 ? open_file(tx, path) : r;
+}
+
+void hub_store_tx_close(struct hub_store_tx *tx)
+{
+    forget(tx);
+    if (tx->locked)
+        bt_lock_drop(&tx->lock);
+    tx->locked = false;
 }
 
 /* First column of a statement that has one parameter, the session. */

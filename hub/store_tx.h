@@ -4,6 +4,7 @@
 #define HUB_STORE_TX_H
 
 #include "core/db.h"
+#include "core/lock.h"
 #include "hub/store.h"
 
 #define HUB_STORE_GROUP 4096u /* most operations of one transaction */
@@ -77,6 +78,8 @@ struct hub_store_reap {
 
 struct hub_store_tx {
     struct bt_db *db;
+    struct bt_lock lock; /* nobody else even looks at the files */
+    bool locked;
     bool begun;
     uint64_t next_mid, max_sid;
     uint64_t written, skipped; /* rows, since somebody reset them */
@@ -135,7 +138,9 @@ struct hub_op *hub_store_answer_reads(struct hub_store_tx *tx, struct hub_op **h
 /* hub/store_will.c: HUB_OP_WILL_PUT and HUB_OP_WILL_DEL. */
 int hub_store_will(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
 
-/* hub/store_load.c. Opens, checks and prepares; sets a damaged file aside. */
+/* hub/store_load.c. The tables of a new database. */
+int hub_store_schema(struct bt_db *db) BT_MUST_CHECK;
+/* Opens, checks and prepares; salvages a damaged file. */
 int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;
 int hub_store_tx_load(struct hub_store_tx *tx,
                       const struct hub_store_visitor *v) BT_MUST_CHECK;

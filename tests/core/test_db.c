@@ -108,7 +108,7 @@ TEST(settings_of_a_file)
     CHECK(access(other, F_OK) == 0);
     CHECK_INT(bt_db_open(path, &second), BT_EBUSY);
     CHECK(second == NULL);
-    CHECK_INT(bt_db_check(db), 0);
+    CHECK_INT(bt_db_check(db, true), 0);
     bt_db_checkpoint(db);
     bt_db_close(db);
     CHECK_INT(bt_db_open(path, &db), 0);

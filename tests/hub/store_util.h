@@ -43,7 +43,8 @@ __attribute__((unused)) static void remove_file(void *arg, const char *name)
 
 __attribute__((unused)) static void count_damaged(void *arg, const char *name)
 {
-    *(int *)arg += strncmp(name, "hub.db.damaged-", 15) == 0;
+    *(int *)arg += strncmp(name, "hub.db.damaged-", 15) == 0 &&
+                   strcmp(name + strlen(name) - 4, "-wal") != 0;
 }
 
 __attribute__((unused)) static void drop_dir(void)

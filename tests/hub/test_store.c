@@ -356,6 +356,8 @@ TEST(folders_are_made)
     hub_store_stop(s);
     snprintf(dir, sizeof(dir), "%s/a/b/hub.db", test_dir);
     CHECK_INT(unlink(dir), 0);
+    snprintf(dir, sizeof(dir), "%s/a/b/hub.db.lock", test_dir);
+    CHECK_INT(unlink(dir), 0);
     snprintf(dir, sizeof(dir), "%s/a/b", test_dir);
     CHECK_INT(rmdir(dir), 0);
     snprintf(dir, sizeof(dir), "%s/a", test_dir);

@@ -8,7 +8,7 @@
 static struct hub_store_tx tx;
 static char path[128];
 
-static void open_file(void)
+static void open_store_file(void)
 {
     memset(&tx, 0, sizeof(tx));
     CHECK_INT(hub_store_tx_open(&tx, path), 0);
@@ -61,7 +61,7 @@ TEST(a_restart_finds_everything)
     uint64_t i;
 
     begin_test();
-    open_file();
+    open_store_file();
     CHECK_INT(stat(path, &st), 0);
     CHECK_INT(st.st_mode & 0777, 0600);
     op->text2 = bt_strdup("who");
@@ -80,7 +80,7 @@ TEST(a_restart_finds_everything)
     run_op(seq_op(HUB_OP_DEQUEUE, 9, 6));
     hub_store_tx_close(&tx);
 
-    open_file();
+    open_store_file();
     v = visitor_of(&seen);
     CHECK_INT(hub_store_tx_load(&tx, &v), 0);
     CHECK_INT(seen.sessions, 1);
@@ -111,7 +111,7 @@ TEST(an_empty_queue_starts_at_zero)
     struct seen seen;
 
     begin_test();
-    open_file();
+    open_store_file();
     run_op(text_op(HUB_OP_SESSION_PUT, 3, "c"));
     v = visitor_of(&seen);
     CHECK_INT(hub_store_tx_load(&tx, &v), 0);
@@ -128,7 +128,7 @@ TEST(a_queue_without_session_is_removed)
     struct seen seen;
 
     begin_test();
-    open_file();
+    open_store_file();
     run_op(text_op(HUB_OP_SESSION_PUT, 3, "c"));
     put_row(3, 1);
     put_row(12, 1);
@@ -161,7 +161,7 @@ TEST(the_visitor_can_refuse)
     struct seen seen;
 
     begin_test();
-    open_file();
+    open_store_file();
     run_op(text_op(HUB_OP_SESSION_PUT, 3, "c"));
     run_op(text_op(HUB_OP_SUB_PUT, 3, "f"));
     v = visitor_of(&seen);
@@ -178,7 +178,7 @@ TEST(what_is_no_database_is_set_aside)
     memset(garbage, 'g', sizeof(garbage));
     begin_test();
     overwrite(garbage, sizeof(garbage), 0);
-    open_file();
+    open_store_file();
     CHECK_INT(damaged_files(), 1);
     put_row(1, 1);
     hub_store_tx_close(&tx);
@@ -192,14 +192,14 @@ TEST(a_broken_page_is_set_aside)
 
     memset(garbage, 0x5a, sizeof(garbage));
     begin_test();
-    open_file();
+    open_store_file();
     for (i = 1; i < 300; i++)
         put_row(1, i);
     hub_store_tx_close(&tx);
     overwrite(garbage, sizeof(garbage), 4096);
-    open_file();
+    open_store_file();
     CHECK_INT(damaged_files(), 1);
-    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 0);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 299);
     hub_store_tx_close(&tx);
     drop_dir();
 }
@@ -212,7 +212,7 @@ TEST(another_schema_is_set_aside)
     CHECK_INT(bt_db_open(path, &db), 0);
     CHECK_INT(bt_db_exec(db, "CREATE TABLE message(x); PRAGMA user_version=1"), 0);
     bt_db_close(db);
-    open_file();
+    open_store_file();
     CHECK_INT(damaged_files(), 1);
     hub_store_tx_close(&tx);
     each_file(remove_file, NULL);
@@ -220,23 +220,26 @@ TEST(another_schema_is_set_aside)
     CHECK_INT(bt_db_open(path, &db), 0);
     CHECK_INT(bt_db_exec(db, "PRAGMA user_version=99"), 0);
     bt_db_close(db);
-    open_file();
+    open_store_file();
     CHECK_INT(damaged_files(), 1);
     CHECK_INT(ask_db(tx.db, "PRAGMA user_version"), STORE_VERSION);
     hub_store_tx_close(&tx);
     drop_dir();
 }
 
-TEST(a_note_asks_for_one_check)
+TEST(a_note_asks_for_a_check)
 {
     begin_test();
-    open_file();
+    open_store_file();
+    put_row(1, 1);
     hub_store_tx_close(&tx);
-    snprintf(path + strlen(path), 16, ".check");
-    overwrite("", 0, 0);
-    path[strlen(path) - 6] = '\0';
-    CHECK(take_note(path));
-    CHECK(!take_note(path));
+    hub_store_note(path);
+    CHECK(hub_store_noted(path));
+    open_store_file();
+    CHECK(!hub_store_noted(path));
+    CHECK_INT(damaged_files(), 0);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 1);
+    hub_store_tx_close(&tx);
     drop_dir();
 }
 
@@ -245,7 +248,7 @@ TEST(only_one_opens_it)
     static struct hub_store_tx second;
 
     begin_test();
-    open_file();
+    open_store_file();
     put_row(1, 1);
     CHECK_INT(hub_store_tx_open(&second, path), BT_EBUSY);
     hub_store_tx_close(&second);
@@ -261,7 +264,7 @@ TEST(another_process_is_refused)
     int status;
 
     begin_test();
-    open_file();
+    open_store_file();
     put_row(1, 1);
     fflush(stdout);
     pid = fork();
@@ -289,14 +292,14 @@ TEST(a_killed_process_leaves_all_it_committed)
     if (pid == 0) {
         uint64_t i;
 
-        open_file();
+        open_store_file();
         for (i = 1; i <= 10; i++)
             put_row(1, i);
         _exit(0);
     }
     CHECK(pid > 0);
     CHECK_INT(waitpid(pid, &status, 0), pid);
-    open_file();
+    open_store_file();
     CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 10);
     CHECK_INT(damaged_files(), 0);
     hub_store_tx_close(&tx);
