@@ -5,8 +5,8 @@
  *
  * Happy path in: bytes are read from below straight into the caller's room, and payload
  * is unmasked there and moved together over the frames' heads, so nothing is copied twice
- * and nothing is left over. Happy path out: one frame around what the connection gathered
- * in its turn, one writev below.
+ * and nothing is left over. Happy path out: a frame for each packet (hub/ws_pack.h), one
+ * write below for many of them.
  *
  * What is only sometimes needed (the request while it is not whole, bytes of our own that
  * the socket did not take, a control frame being read) is in `more`, which an idle
@@ -26,9 +26,10 @@
 #include "core/mem.h"
 #include "core/mqtt.h"
 #include "hub/ws_frame.h"
+#include "hub/ws_pack.h"
 
-#define MAX_OUT_FRAME 65535u /* a head of 4 bytes; pong and close need not wait long */
-#define MAX_OUT_IOV   65
+#define SMALL       16384u /* packets that are sent together */
+#define MAX_OUT_IOV 65
 
 enum phase { HANDSHAKE, OPEN, ENDED };
 
@@ -357,33 +358,52 @@ static int take_iov(struct iovec *out, int used, const struct iovec *iov, int n,
     return used;
 }
 
-/* A new frame around what there is. As ws_write. */
+static int keep(struct ws *w, const uint8_t *p, size_t n)
+{
+    struct more *m = need_more(w);
+
+    return m == NULL ? BT_ENOMEM : bt_buf_append(&m->out, p, n);
+}
+
+/* A packet that is not copied: a frame of its own, which goes on in later calls. */
 static ssize_t start_frame(struct ws *w, const struct iovec *iov, int n)
 {
     uint8_t head[HUB_WS_MAX_HEAD];
     struct iovec all[MAX_OUT_IOV];
-    size_t len, n_head;
+    size_t len = hub_ws_packet_len(iov, n);
+    size_t n_head = hub_ws_encode_head(head, HUB_WS_BINARY, len);
     ssize_t sent;
     int used;
 
-    n = BT_MIN(n, MAX_OUT_IOV - 1);
-    len = BT_MIN(total_of(iov, n), (size_t)MAX_OUT_FRAME);
-    n_head = hub_ws_encode_head(head, HUB_WS_BINARY, len);
     all[0] = (struct iovec){ head, n_head };
     used = take_iov(all, 1, iov, n, len);
     sent = hub_stream_write(w->base.lower, w->base.fd, all, used);
     if (sent <= 0)
         return sent; /* not a byte of it is out: it was never begun */
     w->left = (uint32_t)len;
-    if ((size_t)sent < n_head) {
-        struct more *m = need_more(w);
-
-        if (m == NULL || bt_buf_append(&m->out, head + sent, n_head - (size_t)sent) != 0)
-            return BT_ENOMEM;
-        return 0;
-    }
+    if ((size_t)sent < n_head)
+        return keep(w, head + sent, n_head - (size_t)sent); /* 0: none of iov */
     w->left -= (uint32_t)((size_t)sent - n_head);
     return sent - (ssize_t)n_head;
+}
+
+/* The packets that fit one piece. 0 also when none does. */
+static ssize_t send_small(struct ws *w, const struct iovec *iov, int n, bool *none)
+{
+    uint8_t piece[SMALL];
+    size_t taken, len = hub_ws_pack(iov, n, piece, sizeof(piece), &taken);
+    struct iovec one = { piece, len };
+    ssize_t sent;
+
+    *none = len == 0;
+    if (len == 0)
+        return 0;
+    sent = hub_stream_write(w->base.lower, w->base.fd, &one, 1);
+    if (sent <= 0)
+        return sent;
+    if ((size_t)sent < len && keep(w, piece + sent, len - (size_t)sent) != 0)
+        return BT_ENOMEM;
+    return (ssize_t)taken;
 }
 
 static ssize_t go_on(struct ws *w, const struct iovec *iov, int n)
@@ -400,6 +420,8 @@ static ssize_t go_on(struct ws *w, const struct iovec *iov, int n)
 static ssize_t ws_write(struct hub_stream *s, const struct iovec *iov, int n)
 {
     struct ws *w = ws_of(s);
+    bool none = false;
+    ssize_t sent;
     int r;
 
     if ((hub_stream_wants(w->base.lower) & BT_WRITE) != 0) {
@@ -413,7 +435,10 @@ static ssize_t ws_write(struct hub_stream *s, const struct iovec *iov, int n)
     r = speak(w);
     if (r != 0 || w->phase != OPEN || total_of(iov, n) == 0)
         return r < 0 ? r : 0;
-    return w->left > 0 ? go_on(w, iov, n) : start_frame(w, iov, n);
+    if (w->left > 0)
+        return go_on(w, iov, n);
+    sent = send_small(w, iov, n, &none);
+    return none ? start_frame(w, iov, n) : sent;
 }
 
 /* ---- The rest ---- */

@@ -209,86 +209,114 @@ TEST(pong_frames_are_ignored)
     CHECK(ws_of(s)->more == NULL);
 }
 
-TEST(output_is_one_frame)
+TEST(output_is_a_frame_for_each_packet)
 {
-    struct iovec iov[3] = { { (char *)"ab", 2 },
+    struct iovec iov[3] = { { (char *)"\xc0\x00\x40", 3 },
                             { (char *)"", 0 },
-                            { (char *)"cde", 3 } };
+                            { (char *)"\x02\x01\x02", 3 } };
 
     open_one(1000);
-    CHECK_INT(hub_stream_write(s, -1, iov, 3), 5);
-    CHECK_INT(fake.n_out, 7);
-    CHECK_MEM(fake.out,
-              "\x82\x05"
-              "abcde",
-              7);
+    CHECK_INT(hub_stream_write(s, -1, iov, 3), 6);
+    CHECK_INT(fake.n_out, 10);
+    CHECK_MEM(fake.out, "\x82\x02\xc0\x00\x82\x04\x40\x02\x01\x02", 10);
     CHECK_INT(hub_stream_wants(s), 0);
+}
+
+/* A PUBLISH of n bytes at `to`. */
+static size_t packet(uint8_t *to, size_t n)
+{
+    size_t head = n < 130 ? 2 : n < 16387 ? 3 : 4, left = n - head;
+
+    to[0] = 0x30;
+    for (size_t i = 1; i < head; i++, left >>= 7)
+        to[i] = (uint8_t)((left & 0x7f) | (i + 1 < head ? 0x80 : 0));
+    for (size_t i = head; i < n; i++)
+        to[i] = (uint8_t)test_random();
+    return n;
+}
+
+/* What a client makes of the output: frames that each hold one packet of data. */
+static void check_output(const uint8_t *data, size_t n_data)
+{
+    size_t seen = 0;
+
+    for (size_t at = 0; at < fake.n_out;) {
+        size_t n = fake.out[at + 1], head = 2, len = 0;
+
+        CHECK_INT(fake.out[at], 0x82);
+        if (n >= 126) {
+            head = n == 126 ? 4 : 10;
+            n = 0;
+            for (size_t i = 2; i < head; i++)
+                n = n << 8 | fake.out[at + i];
+        }
+        CHECK_MEM(fake.out + at + head, data + seen, n);
+        CHECK_INT(bt_mqtt_frame(data + seen, n, &len), 0);
+        CHECK_INT(len, n);
+        seen += n;
+        at += head + n;
+    }
+    CHECK_INT(seen, n_data);
 }
 
 TEST(output_that_is_taken_in_pieces)
 {
-    static uint8_t data[150000], plain[sizeof(data)];
-    size_t sent = 0, len = 0;
+    static uint8_t data[200000];
+    static const size_t sizes[] = { 5, 70000, 100, 16000, 16384, 20000, 9, 300, 7 };
+    size_t n_data = 0;
 
-    for (size_t i = 0; i < sizeof(data); i++)
-        data[i] = (uint8_t)test_random();
-    open_one(1000);
-    for (size_t take = 1; sent < sizeof(data); take = take * 2 % 99991) {
-        struct iovec iov[2] = { { data + sent, BT_MIN(sizeof(data) - sent, 1000u) },
-                                { data + sent + 1000, 0 } };
-        ssize_t n;
+    for (size_t i = 0; i < BT_ARRAY_LEN(sizes); i++)
+        n_data += packet(data + n_data, sizes[i]);
+    for (size_t first = 1; first < 40; first++) {
+        size_t sent = 0;
 
-        if (sizeof(data) - sent > 1000)
-            iov[1].iov_len = sizeof(data) - sent - 1000;
-        fake.take = take;
-        n = hub_stream_write(s, -1, iov, 2);
-        CHECK(n >= 0);
-        sent += (size_t)n;
-    }
-    for (size_t at = 0; at < fake.n_out;) { /* what a client makes of it */
-        size_t n = fake.out[at + 1], head = 2;
+        open_one(1000);
+        for (size_t take = first; sent < n_data || hub_stream_wants(s) != 0;
+             take = take * 2 % 49999) {
+            size_t cut = BT_MIN(n_data - sent, 1000 + first);
+            struct iovec iov[2] = { { data + sent, cut },
+                                    { data + sent + cut, n_data - sent - cut } };
+            ssize_t n;
 
-        CHECK_INT(fake.out[at], 0x82);
-        if (n == 126) {
-            n = (size_t)fake.out[at + 2] << 8 | fake.out[at + 3];
-            head = 4;
+            fake.take = take;
+            n = hub_stream_write(s, -1, iov, 2);
+            CHECK(n >= 0);
+            sent += (size_t)n;
         }
-        memcpy(plain + len, fake.out + at + head, n);
-        len += n;
-        at += head + n;
+        check_output(data, n_data);
+        fake.take = 100;
+        hub_stream_goodbye(s, 0); /* small again: all was sent */
+        CHECK(ws_of(s)->left == 0);
     }
-    CHECK_INT(len, sizeof(data));
-    CHECK_MEM(plain, data, len);
 }
 
 TEST(a_pong_waits_for_the_end_of_a_frame)
 {
-    struct iovec iov = { (char *)"abcdef", 6 };
+    static uint8_t data[20000];
+    struct iovec iov = { data, packet(data, sizeof(data)) };
 
     open_one(1000);
-    fake.take = 4; /* head and two bytes */
+    fake.take = 6; /* head and two bytes */
     CHECK_INT(hub_stream_write(s, -1, &iov, 1), 2);
     client(0x89, "", 0);
     CHECK_INT(drain(100), 0);
-    CHECK_INT(fake.n_out, 4);
+    CHECK_INT(fake.n_out, 6);
     CHECK_INT(hub_stream_wants(s), 0); /* nothing to write before the frame goes on */
-    fake.take = 100;
-    iov = (struct iovec){ (char *)"cdef", 4 };
-    CHECK_INT(hub_stream_write(s, -1, &iov, 1), 4);
+    fake.take = 100000;
+    iov = (struct iovec){ data + 2, sizeof(data) - 2 };
+    CHECK_INT(hub_stream_write(s, -1, &iov, 1), sizeof(data) - 2);
     CHECK_INT(hub_stream_wants(s), BT_WRITE);
     CHECK_INT(hub_stream_write(s, -1, NULL, 0), 0);
-    CHECK_INT(fake.n_out, 10);
-    CHECK_MEM(fake.out,
-              "\x82\x06"
-              "abcdef"
-              "\x8a\x00",
-              10);
+    CHECK_INT(fake.n_out, 4 + sizeof(data) + 2);
+    CHECK_MEM(fake.out + 4, data, sizeof(data));
+    CHECK_MEM(fake.out + 4 + sizeof(data), "\x8a\x00", 2);
     CHECK_INT(hub_stream_wants(s), 0);
 }
 
 TEST(a_head_of_which_only_a_part_was_taken)
 {
-    struct iovec iov = { (char *)"abcdef", 6 };
+    static uint8_t data[20000];
+    struct iovec iov = { data, packet(data, sizeof(data)) };
 
     open_one(1000);
     fake.take = 1;
@@ -296,12 +324,22 @@ TEST(a_head_of_which_only_a_part_was_taken)
     CHECK_INT(hub_stream_wants(s), BT_WRITE);
     fake.take = 0;
     CHECK_INT(hub_stream_write(s, -1, &iov, 1), 0);
-    fake.take = 100;
-    CHECK_INT(hub_stream_write(s, -1, &iov, 1), 6);
-    CHECK_MEM(fake.out,
-              "\x82\x06"
-              "abcdef",
-              8);
+    fake.take = 100000;
+    CHECK_INT(hub_stream_write(s, -1, &iov, 1), sizeof(data));
+    check_output(data, sizeof(data));
+}
+
+TEST(small_packets_of_which_only_a_part_was_taken)
+{
+    struct iovec iov = { (char *)"\xc0\x00\x40\x02\x01\x02", 6 };
+
+    open_one(1000);
+    fake.take = 3;
+    CHECK_INT(hub_stream_write(s, -1, &iov, 1), 6); /* on their way */
+    CHECK_INT(hub_stream_wants(s), BT_WRITE);
+    CHECK_INT(hub_stream_write(s, -1, NULL, 0), 0);
+    check_output(iov.iov_base, 6);
+    CHECK(ws_of(s)->more == NULL);
 }
 
 TEST(a_blocked_handshake_goes_on)
