@@ -13,6 +13,6 @@ fi
 export BAETYL
 tools=$(tests/tools.sh)
 eval "$tools"
-export PYTHON27="${PYTHON27:-}" NODE8="${NODE8:-}"
+export PYTHON27="${PYTHON27:-}" NODE8="${NODE8:-}" NODE_CLIENTS="${NODE_CLIENTS:-}"
 ulimit -n "$(ulimit -H -n)" 2>/dev/null
 exec "$TEST_PYTHON" tests/integration/main.py "$@"

@@ -5,6 +5,7 @@
 #   TEST_PYTHON   Python 3 with paho, in build/venv, pinned by version and hash
 #   PYTHON27      Python 2.7: the machine's, or unpacked from an older release in the Debian pool
 #   NODE8         Node 8.5, the oldest that is supported, from its npm package
+#   NODE_CLIENTS  the folder with MQTT.js, pinned by tests/clients/package-lock.json
 set -u
 
 cd "$(dirname "$0")/.."
@@ -68,7 +69,20 @@ node8()
     "$node" -e 'process.exit(process.version.indexOf("v8.5.") !== 0)' >>"$log" 2>&1 && echo "$node"
 }
 
+node_clients()
+{
+    folder=$root/build/clients
+    command -v npm >/dev/null && command -v node >/dev/null || return 1
+    if ! cmp -s tests/clients/package-lock.json "$folder/installed"; then
+        mkdir -p "$folder" && cp tests/clients/package.json tests/clients/package-lock.json "$folder" &&
+            (cd "$folder" && npm ci --silent --ignore-scripts --no-audit --no-fund) >>"$log" 2>&1 &&
+            cp "$folder/package-lock.json" "$folder/installed" || return 1
+    fi
+    echo "$folder/node_modules"
+}
+
 if venv; then echo "TEST_PYTHON=$root/build/venv/bin/python"; else echo "TEST_PYTHON=python3"; fi
 path=$(python27) && echo "PYTHON27=$path"
 path=$(node8) && echo "NODE8=$path"
+path=$(node_clients) && echo "NODE_CLIENTS=$path"
 exit 0
