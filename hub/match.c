@@ -501,21 +501,41 @@ static int by_worker_and_addr(const void *pa, const void *pb)
 static void set_target(struct hub_target *t, const struct sub *s)
 {
     *t = (struct hub_target){ .addr = s->addr, .qos = s->qos, .flags = s->flags };
-    if (s->subid != 0)
-        t->subids[t->n_subids++] = s->subid;
+    t->n_subids = s->subid != 0;
+    t->subid_ = s->subid;
 }
 
-static void merge_target(struct hub_target *t, const struct hub_target *more)
+/* Put the target's identifier behind those of the targets before it. */
+static void place_subid(struct hub_target *t, uint32_t **ids)
 {
+    uint32_t *at = *ids;
+
+    if (t->n_subids == 0)
+        return;
+    *at = t->subid_;
+    t->subids = at;
+    *ids = at + 1;
+}
+
+/* `more` is a filter of the same session. Its identifier follows directly, because
+ * targets are taken in order. */
+static void merge_target(struct hub_target *t, const struct hub_target *more,
+                         uint32_t **ids)
+{
+    struct hub_target id = *more;
+
     t->qos = BT_MAX(t->qos, more->qos);
-    t->flags |= more->flags;
-    for (uint8_t i = 0; i < more->n_subids; i++)
-        if (t->n_subids < HUB_MAX_TARGET_SUBIDS)
-            t->subids[t->n_subids++] = more->subids[i];
+    t->flags = (uint8_t)((t->flags | more->flags) & ~HUB_SUB_NO_LOCAL) |
+               (t->flags & more->flags & HUB_SUB_NO_LOCAL);
+    if (t->n_subids == HUB_MAX_TARGET_SUBIDS || more->n_subids == 0)
+        return;
+    place_subid(&id, ids);
+    if (t->n_subids++ == 0)
+        t->subids = id.subids;
 }
 
 /* Sort, merge the filters of one session, find each worker's part. */
-static void arrange(struct hub_match *m, uint32_t n)
+static void arrange(struct hub_match *m, uint32_t n, uint32_t **ids)
 {
     uint32_t out = 0;
 
@@ -523,9 +543,11 @@ static void arrange(struct hub_match *m, uint32_t n)
         qsort(m->targets, n, sizeof(*m->targets), by_worker_and_addr);
     for (uint32_t i = 0; i < n; i++) {
         if (out > 0 && m->targets[out - 1].addr == m->targets[i].addr)
-            merge_target(&m->targets[out - 1], &m->targets[i]);
-        else
-            m->targets[out++] = m->targets[i];
+            merge_target(&m->targets[out - 1], &m->targets[i], ids);
+        else {
+            m->targets[out] = m->targets[i];
+            place_subid(&m->targets[out++], ids);
+        }
     }
     m->n_targets = out;
     for (uint32_t i = 0; i < out; i++)
@@ -552,7 +574,7 @@ static struct totals count(const struct nodes *found)
     return c;
 }
 
-/* One block: the head, first[], groups, targets, members. */
+/* One block: the head, first[], groups, targets, members, subscription identifiers. */
 static struct hub_match *new_match(const struct hub_index *ix, const struct totals *c,
                                    size_t *size)
 {
@@ -561,7 +583,7 @@ static struct hub_match *new_match(const struct hub_index *ix, const struct tota
 
     head = (head + 15) & ~(size_t)15;
     *size = head + c->groups * sizeof(struct hub_group) +
-            (c->targets + c->members) * sizeof(struct hub_target);
+            (c->targets + c->members) * (sizeof(struct hub_target) + sizeof(uint32_t));
     m = bt_calloc(1, *size);
     if (m == NULL)
         return NULL;
@@ -574,7 +596,7 @@ static struct hub_match *new_match(const struct hub_index *ix, const struct tota
 }
 
 static void fill_groups(struct hub_group *g, struct hub_target *at,
-                        const struct node *node, uint32_t turn)
+                        const struct node *node, uint32_t turn, uint32_t **ids)
 {
     for (const struct share *s = node->shares; s != NULL; s = s->next, g++) {
         atomic_init(&g->turn, turn);
@@ -583,6 +605,7 @@ static void fill_groups(struct hub_group *g, struct hub_target *at,
         g->members = at;
         for (uint32_t i = 0; i < g->n; i++) {
             set_target(at, &s->members.items[i]);
+            place_subid(at, ids);
             at++->share = s->id;
         }
     }
@@ -597,11 +620,12 @@ static struct hub_match *build(struct hub_index *ix, const struct nodes *found,
     uint32_t turn = atomic_fetch_add_explicit(&ix->turn, 1, memory_order_relaxed);
     struct hub_target *member;
     struct hub_group *group;
-    uint32_t n = 0;
+    uint32_t n = 0, *ids;
 
     if (m == NULL)
         return NULL;
     member = m->targets + c.targets;
+    ids = (uint32_t *)(void *)(member + c.members);
     group = m->groups;
     for (size_t i = 0; i < found->n; i++) {
         struct node *node = as_node(found->items[i]);
@@ -609,11 +633,11 @@ static struct hub_match *build(struct hub_index *ix, const struct nodes *found,
 
         for (uint32_t k = 0; k < node->trie.user; k++)
             set_target(&m->targets[n++], &subs[k]);
-        fill_groups(group, member, node, turn);
+        fill_groups(group, member, node, turn, &ids);
         for (struct share *s = node->shares; s != NULL; s = s->next, group++)
             member += s->members.n;
     }
-    arrange(m, n);
+    arrange(m, n, &ids);
     for (uint32_t i = 0; i < m->n_targets; i++)
         hub_addr_ref(m->targets[i].addr);
     for (size_t i = 0; i < c.members; i++)

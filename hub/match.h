@@ -8,8 +8,8 @@
 
 #define HUB_SUB_NO_LOCAL            1u
 #define HUB_SUB_RETAIN_AS_PUBLISHED 2u
-#define HUB_SUB_PERSISTENT          4u /* the session outlives its connection */
-#define HUB_MAX_TARGET_SUBIDS       2u
+#define HUB_SUB_PERSISTENT          4u   /* the session outlives its connection */
+#define HUB_MAX_TARGET_SUBIDS       128u /* of overlapping filters of one session */
 
 struct hub_sub_opts {
     uint8_t qos;
@@ -18,13 +18,16 @@ struct hub_sub_opts {
 };
 
 /* One receiver. Overlapping filters of one session are merged: highest QoS, all
- * identifiers (first HUB_MAX_TARGET_SUBIDS), no-local and retain-as-published if any has
- * them. */
+ * identifiers (first HUB_MAX_TARGET_SUBIDS), retain-as-published if any has it, no-local
+ * if all have it. */
 struct hub_target {
     struct hub_addr *addr;
     uint8_t qos, flags, n_subids;
     uint32_t share; /* of a group's member: hub_match_share_id of its filter, else 0 */
-    uint32_t subids[HUB_MAX_TARGET_SUBIDS];
+    union {
+        const uint32_t *subids; /* n_subids of them */
+        uint32_t subid_;        /* while the set is built */
+    };
 };
 /* A shared subscription ($share/name/filter): one of its members gets the message. */
 struct hub_group {

@@ -3,6 +3,7 @@
  * last. */
 #include <string.h>
 
+#include "core/error.h"
 #include "core/mem.h"
 #include "hub/store.h"
 
@@ -29,11 +30,29 @@ struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
     return e;
 }
 
+int hub_qentry_set_subids(struct hub_qentry *e, const uint32_t *ids, uint8_t n)
+{
+    uint32_t *to = e->subids;
+
+    if (n > 2) {
+        to = bt_malloc(n * sizeof(*to));
+        if (to == NULL)
+            return BT_ENOMEM;
+        e->more_subids = to;
+    }
+    if (n > 0)
+        memcpy(to, ids, n * sizeof(*to));
+    e->n_subids = n;
+    return 0;
+}
+
 void hub_qentry_unref(struct hub_qentry *e)
 {
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
         return;
     hub_msg_unref(e->msg);
+    if (e->n_subids > 2)
+        bt_free(e->more_subids);
     bt_free(e);
 }
 

@@ -27,6 +27,8 @@ struct hub_retain {
     struct hub_trie trie;
     _Atomic size_t n;
     _Atomic uint64_t bytes;
+    size_t n_expiring; /* messages that have an expiry */
+    size_t swept;      /* where the sweep goes on: a place in the trie's table */
 };
 
 static struct node *as_node(struct hub_trie_node *n)
@@ -110,6 +112,11 @@ static uint64_t size_of(const struct hub_msg *m)
     return m == NULL ? 0 : (uint64_t)m->topic_len + m->props_len + m->payload_len;
 }
 
+static size_t expires(const struct hub_msg *m)
+{
+    return m != NULL && m->expires_ms != 0;
+}
+
 int hub_retain_put(struct hub_retain *r, struct hub_msg *msg)
 {
     struct hub_msg *old = NULL;
@@ -120,6 +127,7 @@ int hub_retain_put(struct hub_retain *r, struct hub_msg *msg)
     if (t != NULL) {
         old = as_node(t)->msg;
         as_node(t)->msg = hub_msg_ref(msg);
+        r->n_expiring += expires(msg) - expires(old);
         if (old == NULL)
             atomic_fetch_add_explicit(&r->n, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&r->bytes, size_of(msg) - size_of(old),
@@ -130,6 +138,20 @@ int hub_retain_put(struct hub_retain *r, struct hub_msg *msg)
     return t == NULL ? BT_ENOMEM : 0;
 }
 
+/* Take the message out of its node; the node may be freed. Locked. */
+static struct hub_msg *take_out(struct hub_retain *r, struct hub_trie_node *t)
+{
+    struct hub_msg *old = as_node(t)->msg;
+
+    as_node(t)->msg = NULL;
+    hub_trie_prune(&r->trie, t);
+    r->n_expiring -= expires(old);
+    atomic_fetch_sub_explicit(&r->bytes, size_of(old), memory_order_relaxed);
+    if (old != NULL)
+        atomic_fetch_sub_explicit(&r->n, 1, memory_order_relaxed);
+    return old;
+}
+
 bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
 {
     struct hub_msg *old = NULL;
@@ -137,14 +159,8 @@ bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
 
     pthread_mutex_lock(&r->lock);
     t = hub_trie_find(&r->trie, topic);
-    if (t != NULL) {
-        old = as_node(t)->msg;
-        as_node(t)->msg = NULL;
-        hub_trie_prune(&r->trie, t);
-        if (old != NULL)
-            atomic_fetch_sub_explicit(&r->n, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&r->bytes, size_of(old), memory_order_relaxed);
-    }
+    if (t != NULL)
+        old = take_out(r, t);
     pthread_mutex_unlock(&r->lock);
     hub_msg_unref(old);
     return old != NULL;
@@ -290,6 +306,28 @@ int hub_retain_match(struct hub_retain *r, struct bt_slice filter, int64_t now_m
     if (rc != 0)
         hub_retain_set_deinit(out);
     return rc;
+}
+
+bool hub_retain_sweep(struct hub_retain *r, int64_t now_ms, size_t nodes,
+                      struct hub_retain_set *out)
+{
+    struct ptrs found = { 0 };
+    bool more;
+
+    pthread_mutex_lock(&r->lock);
+    for (; nodes > 0 && r->n_expiring > 0; nodes--) {
+        struct hub_trie_node *t = r->trie.slots[r->swept % r->trie.cap];
+        struct hub_msg *m = t == NULL || t->parent == NULL ? NULL : as_node(t)->msg;
+
+        if (!expires(m) || m->expires_ms > now_ms || ptrs_push(&found, m) != 0)
+            r->swept++;
+        else /* another node may have moved to this place */
+            (void)take_out(r, t);
+    }
+    more = r->n_expiring > 0;
+    pthread_mutex_unlock(&r->lock);
+    *out = (struct hub_retain_set){ (struct hub_msg **)(void *)found.items, found.n };
+    return more;
 }
 
 void hub_retain_set_deinit(struct hub_retain_set *s)

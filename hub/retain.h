@@ -21,6 +21,11 @@ struct hub_retain_set {
  * now_ms. Free with hub_retain_set_deinit. */
 int hub_retain_match(struct hub_retain *r, struct bt_slice filter, int64_t now_ms,
                      struct hub_retain_set *out) BT_MUST_CHECK;
+/* Any thread. Removes expired messages among the next `nodes` of the tree, a different
+ * part each time, and gives them out. Returns whether messages that can expire remain;
+ * asked again and again it finds all of them. */
+bool hub_retain_sweep(struct hub_retain *r, int64_t now_ms, size_t nodes,
+                      struct hub_retain_set *out);
 void hub_retain_set_deinit(struct hub_retain_set *s);
 size_t hub_retain_count(const struct hub_retain *r);
 /* Topics, properties and payloads of them. */

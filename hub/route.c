@@ -177,6 +177,8 @@ static void keep_retained(struct hub_worker *w, struct hub_pub *pub,
             return;
         }
         op->retained = msg;
+        if (msg->expires_ms != 0)
+            hub_worker_need_tick(w); /* it goes when it has expired */
     }
     op->ticket = ticket;
     charge(ticket);

@@ -169,7 +169,7 @@ static void send_publish(struct hub_session *s, struct hub_qentry *e)
         .pub = &pub,
         .qos = e->qos,
         .n_subids = e->n_subids,
-        .subids = e->subids,
+        .subids = hub_qentry_subids(e),
         .dup = e->sent,
         .retain = e->retain,
         .pid = hub_qseq_pid(e->qseq),
@@ -214,11 +214,25 @@ static void read_more(struct hub_session *s)
     hub_batch_add(&s->worker->batch, op);
 }
 
+void hub_session_dequeue(struct hub_session *s, struct hub_qentry *e)
+{
+    uint32_t state = HUB_Q_NEW;
+    struct hub_op *op;
+
+    if (!s->persistent ||
+        atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED))
+        return;
+    op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
+    if (op == NULL)
+        return;
+    op->qseq = e->qseq;
+    hub_batch_add(&s->worker->batch, op);
+}
+
 /* Remove an entry that was sent or passed over. */
 static void take_out(struct hub_session *s, struct hub_qentry *e)
 {
     struct hub_qentry **at = &s->head, *prev = NULL;
-    uint32_t state = HUB_Q_NEW;
 
     while (*at != e) {
         prev = *at;
@@ -231,15 +245,7 @@ static void take_out(struct hub_session *s, struct hub_qentry *e)
     s->n_inflight--;
     s->worker->counts.queued--;
     s->worker->counts.inflight--;
-    if (s->persistent &&
-        !atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED)) {
-        struct hub_op *op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
-
-        if (op != NULL) {
-            op->qseq = e->qseq;
-            hub_batch_add(&s->worker->batch, op);
-        }
-    }
+    hub_session_dequeue(s, e);
     hub_qentry_unref(e);
 }
 
@@ -253,6 +259,26 @@ static bool is_forbidden(struct hub_session *s, const struct hub_qentry *e)
     return !hub_session_may_subscribe(s, hub_msg_topic(e->msg));
 }
 
+/* Delivery had not begun in time (MQTT 5.0 §3.3.2.3.3). */
+static bool is_expired(const struct hub_qentry *e)
+{
+    return e->msg != NULL && e->msg->expires_ms != 0 && !e->sent &&
+           e->msg->expires_ms <= bt_clock_wall_ms();
+}
+
+/* Drop it instead of sending it? */
+static bool pass_over(struct hub_session *s, struct hub_qentry *e)
+{
+    if (bt_unlikely(s->recheck) && is_forbidden(s, e))
+        hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_FORBIDDEN);
+    else if (is_expired(e))
+        hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_EXPIRED);
+    else
+        return false;
+    take_out(s, e);
+    return true;
+}
+
 void hub_session_pump(struct hub_session *s)
 {
     while (may_send(s)) {
@@ -261,12 +287,8 @@ void hub_session_pump(struct hub_session *s)
         s->waiting = e->next;
         s->n_inflight++;
         s->worker->counts.inflight++;
-        if (bt_unlikely(s->recheck) && is_forbidden(s, e)) {
-            hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_FORBIDDEN);
-            take_out(s, e);
-            continue;
-        }
-        send_entry(s, e);
+        if (!pass_over(s, e))
+            send_entry(s, e);
     }
     hub_share_mark(s);
     read_more(s);
@@ -333,6 +355,10 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         e = hub_qentry_new(msg, s->qseq + 1);
         hub_msg_unref(msg);
     }
+    if (e != NULL && hub_qentry_set_subids(e, t->subids, t->n_subids) != 0) {
+        hub_qentry_unref(e);
+        e = NULL;
+    }
     if (e == NULL) {
         hub_drop(s, pub->topic, HUB_DROP_NO_MEMORY);
         if (ticket != NULL)
@@ -343,8 +369,6 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     e->qos = out->qos;
     e->retain = out->retain;
     e->share = t->share;
-    e->n_subids = t->n_subids;
-    memcpy(e->subids, t->subids, sizeof(e->subids));
     if (s->persistent && !store_entry(s, e, ticket)) {
         hub_qentry_unref(e);
         return;

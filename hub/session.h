@@ -153,6 +153,8 @@ void hub_session_deliver(struct hub_session *s, struct hub_pub *pub,
                          const struct hub_target *t, struct hub_ticket *ticket);
 /* Send what waits as far as the window and the link allow. */
 void hub_session_pump(struct hub_session *s);
+/* Its row is no longer needed, or need not be written. */
+void hub_session_dequeue(struct hub_session *s, struct hub_qentry *e);
 /* PUBACK of a QoS 1 delivery. false: unknown identifier. */
 bool hub_session_ack(struct hub_session *s, uint16_t pid);
 /* The link cannot send the delivery with this token at all: done with, as if

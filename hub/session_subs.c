@@ -150,7 +150,7 @@ void hub_session_replay(struct hub_session *s, struct bt_slice filter,
         .qos = opts->qos,
         .flags = HUB_SUB_RETAIN_AS_PUBLISHED,
         .n_subids = opts->subid != 0,
-        .subids = { opts->subid },
+        .subids = &opts->subid,
     };
 
     if (hub_retain_match(s->worker->hub->retain, filter, bt_clock_wall_ms(), &set) != 0)

@@ -114,21 +114,6 @@ static bool route_again(struct hub_session *s, struct hub_qentry *e, bool force,
 
 /* ---- A filter was left, the session stays ---- */
 
-static void dequeue(struct hub_session *s, struct hub_qentry *e)
-{
-    uint32_t state = HUB_Q_NEW;
-    struct hub_op *op;
-
-    if (!s->persistent ||
-        atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED))
-        return;
-    op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
-    if (op == NULL)
-        return;
-    op->qseq = e->qseq;
-    hub_batch_add(&s->worker->batch, op);
-}
-
 void hub_share_left(struct hub_session *s, struct bt_slice filter)
 {
     uint32_t share = hub_match_share_id(filter);
@@ -149,7 +134,7 @@ void hub_share_left(struct hub_session *s, struct bt_slice filter)
         *at = e->next;
         s->n_queued--;
         s->worker->counts.queued--;
-        dequeue(s, e); /* behind what it became */
+        hub_session_dequeue(s, e); /* behind what it became */
         hub_qentry_unref(e);
     }
     s->tail = last;
@@ -179,7 +164,7 @@ void hub_share_sort_rows(struct hub_session *s, struct hub_store_rows *rows)
             continue;
         }
         *at = e->next;
-        dequeue(s, e);
+        hub_session_dequeue(s, e);
         hub_qentry_unref(e);
     }
 }

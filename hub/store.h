@@ -46,10 +46,13 @@ struct hub_qentry {
     uint8_t qos;            /* of the delivery */
     bool retain;            /* deliver with the retain flag */
     uint8_t n_subids;
-    bool sent;          /* session: was sent at least once (DUP on the next) */
-    uint8_t phase;      /* session: enum hub_qphase */
-    uint32_t share;     /* hub_match_share_id, 0: not by a shared subscription */
-    uint32_t subids[2]; /* subscription identifiers (version 5); more than two are cut */
+    bool sent;      /* session: was sent at least once (DUP on the next) */
+    uint8_t phase;  /* session: enum hub_qphase */
+    uint32_t share; /* hub_match_share_id, 0: not by a shared subscription */
+    union {         /* subscription identifiers, see hub_qentry_subids */
+        uint32_t subids[2];
+        uint32_t *more_subids; /* when there are more than two */
+    };
     struct hub_qentry *next; /* session's window */
 };
 /* QoS 2: the receiver said PUBREC and the message is let go of, then PUBREL left. */
@@ -65,6 +68,14 @@ static inline uint16_t hub_qseq_pid(uint64_t qseq)
 struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
     BT_MUST_CHECK; /* takes a new reference on msg; refs 1 */
 void hub_qentry_unref(struct hub_qentry *e);
+/* The n_subids subscription identifiers of the delivery (version 5). */
+static inline const uint32_t *hub_qentry_subids(const struct hub_qentry *e)
+{
+    return e->n_subids > 2 ? e->more_subids : e->subids;
+}
+/* Once, on a new entry. BT_ENOMEM. */
+int hub_qentry_set_subids(struct hub_qentry *e, const uint32_t *ids,
+                          uint8_t n) BT_MUST_CHECK;
 
 enum hub_op_kind {
     HUB_OP_ENQUEUE,     /* sid, entry (reference passes) */
@@ -77,7 +88,8 @@ enum hub_op_kind {
                            subscription id */
     HUB_OP_SUB_DEL,     /* sid, text = filter */
     HUB_OP_RETAIN_PUT,  /* retained: message of its topic (reference passes) */
-    HUB_OP_RETAIN_DEL,  /* text = topic */
+    HUB_OP_RETAIN_DEL,  /* text = topic; when = its expiry in wall ms: only the message
+                           that expired then; 0: any */
     HUB_OP_WILL_PUT,    /* sid, retained = the will (reference passes), u32 = delay in s,
                            u32b = message expiry in s */
     HUB_OP_WILL_DEL,    /* sid */

@@ -71,7 +71,7 @@ static const char *const statements[] = {
     [HUB_S_SUB_DEL] = "DELETE FROM subscription WHERE sid=? AND filter=?",
     [HUB_S_SUBS_DEL] = "DELETE FROM subscription WHERE sid=?",
     [HUB_S_RETAIN_PUT] = "INSERT OR REPLACE INTO retained VALUES(?,?,?,?,?,?,?)",
-    [HUB_S_RETAIN_DEL] = "DELETE FROM retained WHERE topic=?",
+    [HUB_S_RETAIN_DEL] = "DELETE FROM retained WHERE topic=?1 AND (?2=0 OR expires=?2)",
     [HUB_S_WILL_PUT] = "INSERT OR REPLACE INTO will VALUES(?,?,?,?,?,?,?,?,?,?)",
     [HUB_S_WILL_DEL] = "DELETE FROM will WHERE sid=?",
     [HUB_S_LOAD_WILLS] = "SELECT * FROM will WHERE sid IN (SELECT sid FROM session)",

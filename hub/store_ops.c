@@ -11,9 +11,12 @@
  * `moved`, `rows` and the message's mid, which keeps its value. */
 #include "hub/store_tx.h"
 
+#include <string.h>
+
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/match.h"
 
 #define FLAG_QOS    3
 #define FLAG_RETAIN 4
@@ -138,13 +141,46 @@ int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
     return 0;
 }
 
+/* Up to two subscription identifiers are one number, more a run of them. */
+static void bind_subids(struct bt_db *db, const struct hub_qentry *e)
+{
+    const struct bt_slice all = { (const uint8_t *)hub_qentry_subids(e),
+                                  e->n_subids * sizeof(uint32_t) };
+
+    if (e->n_subids > 2)
+        bt_db_bind_blob(db, HUB_S_QUEUE_PUT, 5, all);
+    else
+        bt_db_bind_int(db, HUB_S_QUEUE_PUT, 5,
+                       (int64_t)((uint64_t)e->subids[1] << 32 | e->subids[0]));
+}
+
+static int row_subids(struct bt_db *db, int flags, struct hub_qentry *e)
+{
+    uint32_t ids[HUB_MAX_TARGET_SUBIDS];
+    uint8_t n = (uint8_t)(flags >> SUBIDS_AT & 3);
+    uint64_t two;
+
+    if (n == 3) {
+        struct bt_slice all = bt_db_blob(db, HUB_S_QUEUE_READ, 3);
+
+        n = (uint8_t)(BT_MIN(all.len, sizeof(ids)) / sizeof(uint32_t));
+        if (n > 0)
+            memcpy(ids, all.ptr, n * sizeof(uint32_t));
+    } else {
+        two = (uint64_t)bt_db_int(db, HUB_S_QUEUE_READ, 3);
+        ids[0] = (uint32_t)two;
+        ids[1] = (uint32_t)(two >> 32);
+    }
+    return hub_qentry_set_subids(e, ids, n);
+}
+
 static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
 {
     struct hub_qentry *e = op->entry;
     uint32_t fresh = HUB_Q_NEW;
-    int64_t subids = (int64_t)((uint64_t)e->subids[1] << 32 | e->subids[0]);
     int64_t flags = (e->qos & FLAG_QOS) | (e->retain ? FLAG_RETAIN : 0) |
-                    e->n_subids << SUBIDS_AT | (int64_t)((uint64_t)e->share << SHARE_AT);
+                    BT_MIN(e->n_subids, 3) << SUBIDS_AT |
+                    (int64_t)((uint64_t)e->share << SHARE_AT);
     int r;
 
     op->moved = atomic_compare_exchange_strong_explicit(
@@ -164,7 +200,7 @@ static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
     bt_db_bind_int(tx->db, HUB_S_QUEUE_PUT, 2, (int64_t)e->qseq);
     bt_db_bind_int(tx->db, HUB_S_QUEUE_PUT, 3, (int64_t)e->msg->mid);
     bt_db_bind_int(tx->db, HUB_S_QUEUE_PUT, 4, flags);
-    bt_db_bind_int(tx->db, HUB_S_QUEUE_PUT, 5, subids);
+    bind_subids(tx->db, e);
     r = bt_db_run(tx->db, HUB_S_QUEUE_PUT);
     if (r < 0 || bt_db_changes(tx->db) == 0)
         return r;
@@ -252,7 +288,6 @@ static struct hub_qentry *row_entry(struct hub_store_tx *tx)
 {
     struct hub_msg *msg = hub_store_row_msg(tx->db, HUB_S_QUEUE_READ, 4);
     struct hub_qentry *e = NULL;
-    uint64_t subids;
     int flags;
 
     if (msg == NULL)
@@ -264,14 +299,13 @@ static struct hub_qentry *row_entry(struct hub_store_tx *tx)
         return NULL;
     flags = (int)(bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) & INT32_MAX);
     e->share = (uint32_t)((uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) >> SHARE_AT);
-    subids = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 3);
     atomic_init(&e->state, HUB_Q_STORED);
     e->qos = flags & FLAG_QOS;
     e->retain = (flags & FLAG_RETAIN) != 0;
-    e->n_subids = (uint8_t)BT_MIN(flags >> SUBIDS_AT & 3, 2);
-    e->subids[0] = (uint32_t)subids;
-    e->subids[1] = (uint32_t)(subids >> 32);
-    return e;
+    if (row_subids(tx->db, flags, e) == 0)
+        return e;
+    hub_qentry_unref(e);
+    return NULL;
 }
 
 static int read_rows(struct hub_store_tx *tx, struct hub_store_rows *rows, uint32_t most)

@@ -29,6 +29,13 @@ static uint32_t slot_of(const struct hub_store_retains *rs, struct bt_slice topi
     return i;
 }
 
+/* The removal of an expired message, but there is a newer one already. */
+static bool is_late(const struct hub_op *op, const struct hub_op *there)
+{
+    return op->kind == HUB_OP_RETAIN_DEL && op->when != 0 &&
+           (there->kind != HUB_OP_RETAIN_PUT || there->retained->expires_ms != op->when);
+}
+
 int hub_store_retain(struct hub_store_tx *tx, struct hub_op *op)
 {
     struct hub_store_retains *rs = &tx->retains;
@@ -41,8 +48,10 @@ int hub_store_retain(struct hub_store_tx *tx, struct hub_op *op)
         return r;
     slot = slot_of(rs, topic_of(op));
     if (rs->slots[slot] != 0) {
-        rs->ops[rs->slots[slot] - 1] = op;
         tx->skipped++;
+        if (is_late(op, rs->ops[rs->slots[slot] - 1]))
+            return 0;
+        rs->ops[rs->slots[slot] - 1] = op;
         return 0;
     }
     rs->ops[rs->n++] = op;
@@ -79,6 +88,7 @@ int hub_store_retain_flush(struct hub_store_tx *tx)
             r = put(tx, op->retained);
         } else {
             bt_db_bind_text(tx->db, HUB_S_RETAIN_DEL, 1, topic_of(op));
+            bt_db_bind_int(tx->db, HUB_S_RETAIN_DEL, 2, op->when);
             r = bt_db_run(tx->db, HUB_S_RETAIN_DEL);
         }
     }

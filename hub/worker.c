@@ -19,6 +19,8 @@
 #include "hub/share.h"
 #include "hub/will.h"
 
+#define SWEEP_NODES 512u /* of the retained tree, each tick */
+
 static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
     struct hub_accepted *a = bt_container_of(msg, struct hub_accepted, msg);
@@ -166,12 +168,35 @@ static bool expire_sessions(struct hub_worker *w)
     return waiting;
 }
 
+/* Retained messages that have expired: a part of the tree each time. */
+static bool expire_retained(struct hub_worker *w)
+{
+    struct hub_retain_set gone;
+    bool more = hub_retain_sweep(w->hub->retain, bt_clock_wall_ms(), SWEEP_NODES, &gone);
+
+    for (size_t i = 0; i < gone.n; i++) {
+        struct bt_slice topic = hub_msg_topic(gone.items[i]);
+        struct hub_op *op = hub_op_new(HUB_OP_RETAIN_DEL, 0);
+
+        if (op != NULL)
+            op->text = bt_strndup(topic.ptr, topic.len);
+        if (op == NULL || op->text == NULL) {
+            hub_op_free(op); /* the next start finds it expired again */
+            continue;
+        }
+        op->when = gone.items[i]->expires_ms;
+        hub_batch_add(&w->batch, op);
+    }
+    hub_retain_set_deinit(&gone);
+    return more;
+}
+
 static void on_tick(struct bt_timer *t)
 {
     struct hub_worker *w = bt_container_of(t, struct hub_worker, tick);
     struct bt_list *it, *tmp;
     uint64_t now = bt_loop_ms(w->loop);
-    bool needed = expire_sessions(w);
+    bool needed = expire_sessions(w) | expire_retained(w);
 
     bt_list_for_each_safe (it, tmp, &w->conns)
         needed |= hub_conn_check_time(bt_list_entry(it, struct hub_conn, all), now);

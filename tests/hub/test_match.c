@@ -85,8 +85,10 @@ TEST(overlapping_filters_merge)
     CHECK_INT(m->n_targets, 2);
     CHECK(m->targets[0].addr == b && m->targets[1].addr == a);
     CHECK_INT(m->targets[1].qos, 2);
-    CHECK_INT(m->targets[1].flags, HUB_SUB_NO_LOCAL | HUB_SUB_RETAIN_AS_PUBLISHED);
-    CHECK_INT(m->targets[1].n_subids, HUB_MAX_TARGET_SUBIDS);
+    CHECK_INT(m->targets[1].flags, HUB_SUB_RETAIN_AS_PUBLISHED);
+    CHECK_INT(m->targets[1].n_subids, 3);
+    CHECK_INT(m->targets[1].subids[0] + m->targets[1].subids[1] + m->targets[1].subids[2],
+              opts[0].subid + opts[1].subid + opts[2].subid);
     CHECK_INT(m->first[0], 0);
     CHECK_INT(m->first[1], 1);
     CHECK_INT(m->first[2], 1);

@@ -2,6 +2,7 @@
  */
 #include "tests/harness.h"
 
+#include "core/clock.h"
 #include "core/mem.h"
 #include "core/mqtt.h"
 #include "hub/retain.c"
@@ -144,4 +145,70 @@ TEST(no_memory)
     }
     for (size_t i = 0; i < 40; i++)
         hub_msg_unref(m[i]);
+}
+
+static struct hub_msg *expiring(const char *topic, uint32_t expiry_s)
+{
+    struct hub_pub pub = { .topic = { (const uint8_t *)topic, strlen(topic) },
+                           .payload = { (const uint8_t *)"m", 1 },
+                           .retain = true,
+                           .expiry_s = expiry_s };
+
+    return hub_msg_new(&pub);
+}
+
+TEST(the_sweep_finds_all_that_expired)
+{
+    struct hub_retain *r = hub_retain_new();
+    struct hub_retain_set gone;
+    char topic[32];
+    int64_t now;
+    size_t n = 0, rounds = 0;
+
+    bt_clock_fake_start(0, 1000000);
+    for (unsigned i = 0; i < 3000; i++) {
+        struct hub_msg *m;
+
+        snprintf(topic, sizeof(topic), "s/%u/x", i);
+        m = expiring(topic, i % 3 == 0 ? 0 : i % 3 == 1 ? 10 : 1000);
+        CHECK_INT(hub_retain_put(r, m), 0);
+        hub_msg_unref(m);
+    }
+    now = 1000000 + 20000;
+    for (; n < 1000 && rounds < 10000; rounds++) {
+        CHECK(hub_retain_sweep(r, now, 64, &gone));
+        for (size_t i = 0; i < gone.n; i++)
+            CHECK_INT(gone.items[i]->expires_ms, 1000000 + 10000);
+        n += gone.n;
+        hub_retain_set_deinit(&gone);
+    }
+    CHECK_INT(n, 1000);
+    CHECK(rounds < 400);
+    CHECK_INT(hub_retain_count(r), 2000);
+    while (hub_retain_sweep(r, INT64_MAX, 1000, &gone)) {
+        n += gone.n;
+        hub_retain_set_deinit(&gone);
+    }
+    n += gone.n;
+    hub_retain_set_deinit(&gone);
+    CHECK_INT(n, 2000);
+    CHECK_INT(hub_retain_count(r), 1000);
+    hub_retain_free(r);
+    bt_clock_fake_stop();
+}
+
+TEST(a_replaced_message_does_not_expire)
+{
+    struct hub_retain *r = hub_retain_new();
+    struct hub_retain_set gone;
+    struct hub_msg *a = expiring("t", 10), *b = expiring("t", 0);
+
+    CHECK_INT(hub_retain_put(r, a), 0);
+    CHECK_INT(hub_retain_put(r, b), 0);
+    CHECK(!hub_retain_sweep(r, INT64_MAX, 1000, &gone));
+    CHECK_INT(gone.n, 0);
+    CHECK_INT(hub_retain_count(r), 1);
+    hub_msg_unref(a);
+    hub_msg_unref(b);
+    hub_retain_free(r);
 }

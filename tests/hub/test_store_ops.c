@@ -386,3 +386,31 @@ TEST(full_database_fails_and_recovers)
     hub_msg_unref(m);
     hub_store_tx_close(&tx);
 }
+
+TEST(any_number_of_subscription_identifiers)
+{
+    static uint32_t ids[128];
+    struct hub_msg *m = message("a/b", "hello");
+
+    open_memory();
+    for (uint32_t i = 0; i < BT_ARRAY_LEN(ids); i++)
+        ids[i] = i * 2000000u + 1;
+    for (uint8_t n = 0; n <= BT_ARRAY_LEN(ids); n = n < 4 ? (uint8_t)(n + 1) : 128) {
+        struct hub_op *op = enqueue_op(7, 1u + n, m, NULL);
+        struct hub_store_rows *rows;
+
+        CHECK_INT(hub_qentry_set_subids(op->entry, ids, n), 0);
+        op->entry->share = 0xfffffffeu;
+        APPLY(op);
+        rows = read_from(7, 1u + n, 1);
+        CHECK_INT(rows->n, 1);
+        CHECK_INT(rows->head->n_subids, n);
+        CHECK_INT(rows->head->share, 0xfffffffeu);
+        CHECK_MEM(hub_qentry_subids(rows->head), ids, n * sizeof(ids[0]));
+        hub_store_rows_free(rows);
+        if (n == 128)
+            break;
+    }
+    hub_msg_unref(m);
+    hub_store_tx_close(&tx);
+}

@@ -1,7 +1,10 @@
 """MQTT 5.0, statement by statement, with raw packets: what the server owes a client."""
+import time
+
 import raw
 from harness import HUB, check, equal
 from mqtt5 import Five, five, normative, props
+from raw import Raw
 
 
 @normative("MQTT-4.7.0-1", "MQTT-4.7.1-1", "MQTT-4.7.1-2", "MQTT-4.7.3-1", "MQTT-4.8.2-1", "MQTT-4.8.2-2",
@@ -132,3 +135,116 @@ def topic_aliases_to_the_client(t):
         m = plain.get()
         equal((m["topic"], m["props"]), (topic, {}), "without aliases")
     check(saved > 5, "aliases are used: %d" % saved)
+
+
+# ---- Subscriptions ----
+
+@normative("MQTT-3.3.4-3", "MQTT-3.3.4-4", "MQTT-3.3.4-5", "MQTT-3.3.4-6", "MQTT-3.8.2-1")
+def subscription_identifiers(t):
+    s = t.baetyl()
+    r = five(t, s, "c", clean=False, session_expiry=1000)
+    want = {1: 268435455, 2: 7, 3: 7, 4: 1}
+    for i, f in enumerate(("a/b", "a/+", "+/b", "#")):
+        equal(r.sub((f, 1), subid=want[i + 1]), [1], "SUBACK")
+    r.sub(("a/#", 1))
+    for i in range(20):
+        r.sub(("a/b/#" if i % 2 else "+/b/#", 1), subid=100 + i)
+    pub = five(t, s, "pub")
+    pub.pub1("a/b", "1")
+    all_ids = [1, 7, 7, 118, 119, 268435455]
+    m = r.get()
+    equal(sorted(m["props"]["subid"]), all_ids, "of all matching subscriptions")
+    pub.pub("a/b", "0")
+    equal(sorted(r.get()["props"]["subid"]), all_ids, "at QoS 0")
+    pub.pub("c", "only one")
+    equal(r.get()["props"]["subid"], [1], "of one")
+    r.leave()
+    pub.pub1("a/b", "2")
+    s.kill()
+    s.start()
+    r = Five(t, s.port)
+    equal(r.open("c", clean=False, session_expiry=1000)[0], 1, "session present")
+    equal(sorted(r.get()["props"]["subid"]), all_ids, "from the disk")
+    r.send(raw.subscribe(("a", 0), level=5, props=props(subid=0))).ended(0x82)
+    r = five(t, s, "pub2")
+    r.pub("a/b", "x", subid=3).ended(0x82)
+
+
+@normative("MQTT-3.8.3-3", "MQTT-3.3.4-2", "MQTT-3.3.1-12", "MQTT-3.3.1-13")
+def no_local_and_retain_as_published(t):
+    s = t.baetyl()
+    r = five(t, s, "c")
+    equal(r.sub(("x", 4), ("y", 0), ("z", 4 | 8), ("+/+", 8)), [0, 0, 0, 0], "SUBACK")
+    other = five(t, s, "o")
+    for topic in ("x", "y", "z"):
+        r.pub(topic, "mine", retain=True)
+        other.pub(topic, "other", retain=True)
+    got = sorted((m["topic"], m["payload"], m["retain"]) for m in (r.get() for _ in range(4)))
+    equal(got, [("x", b"other", 0), ("y", b"mine", 0), ("y", b"other", 0), ("z", b"other", 1)], "messages")
+    r = five(t, s, "d", ("a/b", 0))
+    r.sub(("a/#", 4))
+    r.pub("a/b", "mine")
+    equal(r.get()["payload"], b"mine", "another subscription wants it")
+    r.quiet()
+
+
+@normative("MQTT-3.3.1-9", "MQTT-3.3.1-10", "MQTT-3.3.1-11", "MQTT-3.8.4-3", "MQTT-3.8.4-4")
+def retain_handling(t):
+    s = t.baetyl()
+    pub = five(t, s, "pub")
+    pub.pub1("r/a", "kept", retain=True)
+    for handling, first, again in ((0, True, True), (1, True, False), (2, False, False)):
+        r = five(t, s, "c")
+        for wanted in (first, again):
+            equal(r.sub(("r/+", 1 | handling << 4)), [1], "SUBACK")
+            if wanted:
+                m = r.get()
+                equal((m["payload"], m["retain"]), (b"kept", 1), "handling %d" % handling)
+            r.quiet(0.1)
+        pub.pub1("r/b", "live", retain=False)
+        equal(r.get()["payload"], b"live", "still one subscription")
+        r.quiet(0.1)
+    five(t, s, "d").send(raw.subscribe(("r", 0x30), level=5)).ended(0x82)
+    five(t, s, "e").send(raw.subscribe(("r", 0x40), level=5)).ended(0x81)
+    five(t, s, "f").send(raw.subscribe(("r", 3), level=5)).ended(0x82)
+
+
+# ---- Message expiry ----
+
+@normative("MQTT-3.3.2-5", "MQTT-3.3.2-6")
+def message_expiry(t):
+    s = t.baetyl()
+    five(t, s, "off", ("x/#", 1), clean=False, session_expiry=1000).leave()
+    old = raw.session(t, s, "old", ("x/#", 1), clean=False)
+    old.send(raw.packet(0xe0)).closed()
+    busy = five(t, s, "busy", ("x/#", 1), receive_max=1)
+    pub = five(t, s, "pub")
+    pub.pub1("x/1", "keeps", retain=True)
+    pub.pub1("x/2", "short", message_expiry=1, retain=True)
+    pub.pub1("x/3", "long", message_expiry=100, retain=True)
+    pub.pub1("x/4", "now", message_expiry=0)
+    held = busy.get(ack=False)
+    time.sleep(2.1)
+    want = [b"keeps", b"long"]
+    equal(held["payload"], want[0], "in flight")
+    busy.send(raw.packet(0x40, held["pid"].to_bytes(2, "big")))
+    m = busy.get()
+    equal((m["payload"], 97 <= m["props"]["message_expiry"] <= 98), (want[1], True), "behind the window")
+    busy.quiet()
+    s.kill()
+    s.start()
+    r = Five(t, s.port)
+    r.open("off", clean=False, session_expiry=1000)
+    got = [r.get() for _ in range(2)]
+    equal([m["payload"] for m in got], want, "from the disk")
+    check("message_expiry" not in got[0]["props"], "none")
+    check(90 <= got[1]["props"]["message_expiry"] <= 98, "what is left of it")
+    r.quiet()
+    r = Raw(t, s.port)
+    r.login("old", clean=False)
+    equal([r.message()["payload"] for _ in range(2)], want, "3.1.1")
+    r.quiet()
+    late = five(t, s, "late")
+    late.sub(("x/#", 0))
+    equal(sorted(late.get()["payload"] for _ in range(2)), want, "retained")
+    late.quiet()
