@@ -15,6 +15,7 @@
 #include "core/app_conf.h"
 #include "core/app_reload.h"
 #include "core/cli.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/lock.h"
 #include "core/log.h"
@@ -24,6 +25,9 @@
 _Static_assert((int)BT_EXIT_OK == (int)BT_CLI_OK, "exit statuses are one list");
 _Static_assert((int)BT_EXIT_FAILED == (int)BT_CLI_FAILED, "exit statuses are one list");
 _Static_assert((int)BT_EXIT_FORCED == (int)BT_CLI_FORCED, "exit statuses are one list");
+
+#define MAX_RESTARTS 3u /* in RESTARTS_MS */
+#define RESTARTS_MS  600000u
 
 struct options {
     const char *workdir, *config, *modules, *ports_file;
@@ -158,6 +162,47 @@ static int run_locked(struct bt_app_run *run, const char *work_dir)
     return r;
 }
 
+/* The configuration of the next start: the file as it is now, if it is right. */
+static void read_again(struct bt_app_run *run)
+{
+    struct hub_conf *before = bt_app_section(run->first, "hub"), *after;
+    struct bt_app *app = NULL;
+
+    if (run->file != NULL &&
+        bt_app_load(run->first->modules, run->file, run->chosen, &app) == 0) {
+        after = bt_app_section(app, "hub");
+        if (before != NULL && after != NULL)
+            after->ports_file = before->ports_file;
+        bt_app_free(run->first);
+        run->first = app;
+    } else {
+        bt_app_free(app);
+    }
+}
+
+/* Runs until the modules are not to be started again. What breaks time after time is for
+ * the service manager, or for people. */
+static int run_repeatedly(struct bt_app_run *run, const char *work_dir)
+{
+    uint64_t since_ms = bt_clock_ms();
+    unsigned restarts = 0;
+    int r;
+
+    while ((r = run_locked(run, work_dir)) == BT_EXIT_AGAIN) {
+        if (bt_clock_ms() - since_ms > RESTARTS_MS) {
+            since_ms = bt_clock_ms();
+            restarts = 0;
+        }
+        if (++restarts > MAX_RESTARTS) {
+            bt_log(BT_LOG_ERROR, "CORE-AGAIN-LIMIT", "too many new starts, ending",
+                   "restarts=%u", restarts - 1);
+            return BT_CLI_FAILED;
+        }
+        read_again(run);
+    }
+    return r;
+}
+
 static int start(const struct options *o, unsigned chosen)
 {
     char work_dir[PATH_MAX];
@@ -175,12 +220,12 @@ static int start(const struct options *o, unsigned chosen)
     hub = bt_app_section(app, "hub");
     if (hub != NULL && o->ports_file != NULL)
         hub->ports_file = (char *)(uintptr_t)o->ports_file;
-    r = run_locked(&run, work_dir);
+    r = run_repeatedly(&run, work_dir);
     /* After a forced stop threads still read the configuration; the process ends right
      * away. */
     if (r != BT_CLI_FORCED) {
         bt_log_close();
-        bt_app_free(app);
+        bt_app_free(run.first);
     }
     return r;
 }

@@ -54,5 +54,8 @@ void bt_super_unwatch(struct bt_super *super, struct bt_loop *loop);
 /* Any thread: something is broken beyond repair; stop the process with a non-zero exit
  * status. */
 void bt_super_fail(struct bt_super *super, const char *why);
+/* Any thread: something is broken that a new start mends; stop all modules and start them
+ * again, within the process. */
+void bt_super_restart(struct bt_super *super, const char *why);
 
 #endif

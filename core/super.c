@@ -30,7 +30,7 @@
 #define TICK_MS   2500u /* half of BT_WATCHDOG_MS: an idle process hardly wakes */
 
 enum state { NEW, CREATED, RUNNING, STOPPING };
-enum kind { MSG_DRAINED, MSG_STOP, MSG_FAIL };
+enum kind { MSG_DRAINED, MSG_STOP, MSG_FAIL, MSG_AGAIN };
 
 /* A message that is posted at most once. */
 struct once {
@@ -59,7 +59,7 @@ struct bt_super {
     struct bt_timer tick, grace;
     struct entry entries[BT_SUPER_MAX_MODULES];
     size_t n_entries;
-    struct once stop, fail;
+    struct once stop, fail, again;
     int status;
     bool stopping, signalled;
     uint64_t signalled_ms;
@@ -96,6 +96,13 @@ void bt_super_fail(struct bt_super *super, const char *why)
 {
     bt_log(BT_LOG_ERROR, "CORE-FAIL", "beyond repair, stopping", "why=" BT_LOG_Q, why);
     post_once(super, &super->fail);
+}
+
+void bt_super_restart(struct bt_super *super, const char *why)
+{
+    bt_log(BT_LOG_ERROR, "CORE-AGAIN", "starting all modules again", "why=" BT_LOG_Q,
+           why);
+    post_once(super, &super->again);
 }
 
 int bt_super_watch(struct bt_super *super, struct bt_loop *loop)
@@ -215,7 +222,7 @@ static void begin_stop(struct bt_super *s, const char *why)
     s->stopping = true;
     bt_log(BT_LOG_INFO, "CORE-STOP", "stopping", "reason=%s grace_ms=%u", why,
            s->opts.grace_ms);
-    (void)bt_notify("STOPPING=1");
+    (void)bt_notify(s->status == BT_EXIT_AGAIN ? "STATUS=starting again" : "STOPPING=1");
     bt_timer_start(s->loop, &s->grace, s->opts.grace_ms, 0);
     stop_next(s);
 }
@@ -247,6 +254,8 @@ static void on_stop_signal(struct bt_super *s, int signum)
     }
     s->signalled = true;
     s->signalled_ms = bt_clock_ms();
+    if (s->status == BT_EXIT_AGAIN)
+        s->status = BT_EXIT_OK;
     begin_stop(s, signum == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
@@ -294,6 +303,12 @@ static void on_message(void *arg, struct bt_msg *msg)
         s->status = BT_EXIT_FAILED;
         begin_stop(s, "failure");
         break;
+    case MSG_AGAIN:
+        if (s->stopping)
+            break;
+        s->status = BT_EXIT_AGAIN;
+        begin_stop(s, "restart");
+        break;
     }
 }
 
@@ -333,6 +348,7 @@ struct bt_super *bt_super_new(const struct bt_super_opts *opts)
     pthread_mutex_init(&s->watch_lock, NULL);
     s->stop.msg.kind = MSG_STOP;
     s->fail.msg.kind = MSG_FAIL;
+    s->again.msg.kind = MSG_AGAIN;
     s->loop = bt_loop_new("main", true);
     s->box = s->loop != NULL ? bt_mbox_new(s->loop, on_message, s) : NULL;
     if (s->box == NULL || bt_child_reaper_start(s->loop) != 0) {

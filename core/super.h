@@ -26,6 +26,8 @@ struct bt_super_opts {
 #define BT_EXIT_FAILED 1 /* a module could not start, or bt_super_fail was called */
 /* A second signal, or `grace` ran out before all had drained. */
 #define BT_EXIT_FORCED 3
+/* bt_super_restart was called: the caller builds a new supervisor and runs it. */
+#define BT_EXIT_AGAIN 100
 
 /* Main thread, before any other thread runs. Blocks nothing, watches SIGTERM, SIGINT,
  * SIGHUP and SIGCHLD, ignores SIGPIPE. NULL when out of memory or out of descriptors

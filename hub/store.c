@@ -9,7 +9,7 @@
  * get back the state they had, and all of it is tried again after a growing pause;
  * nothing is acknowledged and nothing is dropped. What waits is bounded by what
  * publishers may have unacknowledged. Damage does not get better by waiting: it leaves a
- * note for the next start and asks the process to stop.
+ * note and has all modules started again, which salvages what can be read.
  *
  * With an interval (durability: batched) operations are accepted as they come, their
  * tickets complete at once, and the groups wait for a timer. What is accepted is bounded;
@@ -143,7 +143,7 @@ static void told_damage(struct hub_store *s)
     if (s->path != NULL)
         hub_store_note(s->path);
     if (s->super != NULL)
-        bt_super_fail(s->super, "the hub's store is damaged");
+        bt_super_restart(s->super, "the hub's store is damaged");
 }
 
 static void group_failed(struct hub_store *s, uint32_t n)

@@ -108,6 +108,19 @@ static void fail_now(void *arg)
     bt_super_fail(super, "test again");
 }
 
+static void restart_now(void *arg)
+{
+    (void)arg;
+    bt_super_restart(super, "test");
+    bt_super_restart(super, "test again");
+}
+
+static void restart_and_raise(void *arg)
+{
+    bt_super_restart(super, "test");
+    raise_term(arg);
+}
+
 static void drain_two(void *arg)
 {
     (void)arg;
@@ -195,6 +208,25 @@ TEST(beyond_repair_stops_with_a_failure)
     begin(&opts);
     CHECK_INT(bt_super_run(super), BT_EXIT_FAILED);
     CHECK(strstr(calls, "t3 f3 t2 f2 t1 f1") != NULL);
+    bt_super_free(super);
+}
+
+TEST(a_restart_stops_all_and_says_so)
+{
+    struct bt_super_opts opts = { .work_dir = "/", .on_ready = restart_now };
+
+    begin(&opts);
+    CHECK_INT(bt_super_run(super), BT_EXIT_AGAIN);
+    CHECK(strstr(calls, "t3 f3 t2 f2 t1 f1") != NULL);
+    bt_super_free(super);
+}
+
+TEST(a_signal_ends_a_restart)
+{
+    struct bt_super_opts opts = { .work_dir = "/", .on_ready = restart_and_raise };
+
+    begin(&opts);
+    CHECK_INT(bt_super_run(super), BT_EXIT_OK);
     bt_super_free(super);
 }
 

@@ -215,3 +215,40 @@ def a_store_has_one_process(t):
     contains(second.log(), "in use by another process")
     session(t, s, "c").ping()
     equal(set_aside(s), [], "set aside")
+
+
+@test
+def damage_while_running_is_mended_without_help(t):
+    s = t.baetyl()
+    count = fill(t, s, SIZE_MB, 1)
+    s.stop()
+    s.start()
+    # The file is small enough to have been checked; what is read now is damaged after it.
+    path = os.path.join(folder_of(s), "hub.db")
+    with open(path, "r+b") as f:
+        for page in range(400, 430):
+            f.seek(page * PAGE)
+            f.write(b"\xee" * PAGE)
+    port = s.port
+    r = Raw(t, port)
+    r.login("off0", clean=False)
+    try:
+        while True:
+            r.message(5)
+    except Failed:
+        pass
+    until(lambda: set_aside(s), 20, "a file set aside")
+    until(lambda: "store was salvaged" in s.log() and s.log().count('msg="ready"') == 3, 20, "a new start")
+    check(s.alive(), "the same process")
+    s_port = until(s.ports, 5)[0]
+    r = Raw(t, s_port)
+    equal(r.login("off0", clean=False), 1, "session present")
+    n = 0
+    try:
+        while True:
+            r.message(1)
+            n += 1
+    except Failed:
+        pass
+    check(n > count * 0.5, "%d of %d messages" % (n, count))
+    equal(s.stop(), 0, "exit status")
