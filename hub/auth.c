@@ -375,6 +375,19 @@ const struct hub_principal *hub_auth_find(const struct hub_auth *a, const char *
     return p != NULL ? p : &a->nobody;
 }
 
+bool hub_auth_has_hashes(const struct hub_auth *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (a->principals[i].hash.iterations != 0)
+            return true;
+    return false;
+}
+
+const struct hub_principal *hub_auth_named(const struct hub_auth *a, struct bt_slice name)
+{
+    return find(a, name);
+}
+
 const struct hub_principal *hub_auth_internal(const struct hub_auth *a)
 {
     return &a->internal;

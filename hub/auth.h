@@ -41,6 +41,11 @@ int hub_auth_login(const struct hub_auth *a, const struct hub_login *in,
                    const struct hub_principal **out,
                    const struct bt_password **work) BT_MUST_CHECK;
 
+/* Whether there are hashes, so that somebody must compute them. */
+bool hub_auth_has_hashes(const struct hub_auth *a);
+/* The configured principal with this name, or NULL. */
+const struct hub_principal *hub_auth_named(const struct hub_auth *a,
+                                           struct bt_slice name);
 /* The principal of trusted in-process clients: everything is permitted. */
 const struct hub_principal *hub_auth_internal(const struct hub_auth *a);
 const char *hub_principal_name(const struct hub_principal *p); /* "" for anonymous */

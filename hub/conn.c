@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/listener.h"
+#include "hub/login.h"
 #include "hub/recorder.h"
 #include "hub/worker.h"
 
@@ -74,6 +75,8 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
             r = hub_packet(c, p + used, len);
         if (r == HUB_CONN_MOVED)
             return false;
+        if (r == HUB_CONN_WAITS)
+            break;
         if (r != 0)
             hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
         used += len;
@@ -200,21 +203,28 @@ static void on_io(struct bt_io *io, unsigned events)
         read_pending(c);
 }
 
-void hub_conn_pause(struct hub_conn *c)
+void hub_conn_pause(struct hub_conn *c, uint8_t why)
 {
-    c->paused = true;
+    c->paused |= why;
     watch(c);
 }
 
-void hub_conn_unpause(struct hub_conn *c)
+void hub_conn_unpause(struct hub_conn *c, uint8_t why)
 {
-    if (!c->paused || c->closed)
+    if ((c->paused & why) == 0 || c->closed)
         return;
-    c->paused = false;
+    c->paused &= (uint8_t)~why;
+    if (c->paused != 0)
+        return;
     watch(c);
     if (c->in.len > 0 && !feed_kept(c))
         return;
     read_pending(c);
+}
+
+struct hub_ip hub_conn_ip(const struct hub_conn *c)
+{
+    return hub_ip_of(bt_io_fd(&c->io));
 }
 
 /* ---- Coming and moving ---- */
@@ -351,6 +361,19 @@ static void record_end(struct hub_conn *c, uint8_t reason, bool will)
                &(struct hub_fact){ HUB_EV_DISCONNECTED, .why = reason, .n = end });
 }
 
+static void log_close(struct hub_conn *c, const char *text)
+{
+    struct hub_worker *w = c->worker;
+    char address[HUB_IP_TEXT];
+    uint32_t hidden;
+
+    if (hub_quiet(&w->quiet[HUB_QUIET_CLOSED], bt_loop_ms(w->loop), &hidden))
+        bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub",
+               "client=" BT_LOG_Q " address=%s reason=\"%s\" more=%u",
+               c->link.session != NULL ? c->link.session->id : "",
+               hub_ip_text(hub_conn_ip(c), address), text, hidden);
+}
+
 void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
 {
     if (c->closed)
@@ -360,10 +383,7 @@ void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
     if (c->closed) /* no memory for it */
         return;
     if (reason >= 0x80)
-        bt_log(BT_LOG_INFO, "HUB-CLOSE", "connection closed by the hub",
-               "client=%s reason=\"%s\"",
-               c->link.session != NULL ? c->link.session->id : "",
-               bt_mqtt_reason_text(reason));
+        log_close(c, bt_mqtt_reason_text(reason));
     c->closed = true;
     c->close_reason = reason;
     if (c->link.session != NULL)
@@ -387,6 +407,7 @@ void hub_conn_free(struct hub_conn *c)
     hub_outq_deinit(&c->out);
     bt_buf_deinit(&c->in);
     hub_v5_free(c->v5);
+    hub_guard_free(c->guard);
     bt_metric_add(&hub_m_conns, -1);
     bt_metric_add(&hub_m_transport[c->listener->transport], -1);
     c->worker->counts.output -= c->output_left;

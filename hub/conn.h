@@ -9,12 +9,14 @@
 #include "core/loop.h"
 #include "core/mbox.h"
 #include "core/mqtt.h"
+#include "hub/ip.h"
 #include "hub/outq.h"
 #include "hub/session.h"
 #include "hub/stream.h"
 #include "hub/v5.h"
 
 struct hub_worker;
+struct hub_guard;
 struct hub_listener_opts;
 
 struct hub_conn {
@@ -29,13 +31,15 @@ struct hub_conn {
         dirty; /* in the worker's dirty list while output waits for the turn's end */
     struct bt_buf in; /* an incomplete packet */
     struct hub_outq out;
-    struct hub_v5 *v5;     /* what a version 5 client asked for; NULL: nothing */
-    uint64_t deadline_ms;  /* loop time by which something must arrive, 0 = none */
-    uint32_t keepalive_ms; /* 1.5 times the client's value */
-    uint32_t output_left;  /* of out.bytes, after the last flush */
-    uint8_t version;       /* 0 before CONNECT */
+    struct hub_guard *guard; /* hub/login.h; NULL: not needed */
+    struct hub_v5 *v5;       /* what a version 5 client asked for; NULL: nothing */
+    uint64_t deadline_ms;    /* loop time by which something must arrive, 0 = none */
+    uint32_t keepalive_ms;   /* 1.5 times the client's value */
+    uint32_t output_left;    /* of out.bytes, after the last flush */
+    uint8_t version;         /* 0 before CONNECT */
     uint8_t close_reason;
-    bool closed, paused, blocked, full, doomed;
+    uint8_t paused; /* HUB_PAUSE_x: why nothing is read */
+    bool closed, blocked, full, doomed;
 };
 
 /* Take a fresh descriptor that came by this listener. */
@@ -59,9 +63,14 @@ bool hub_conn_fits(const struct hub_conn *c, size_t n);
 /* Append the bytes of b (an encoded packet) to the output and empty b. One that the
  * client does not take closes the connection. */
 void hub_conn_send(struct hub_conn *c, struct bt_buf *b);
-/* Stop and start reading (a publisher with too much waiting for its commit). */
-void hub_conn_pause(struct hub_conn *c);
-void hub_conn_unpause(struct hub_conn *c);
+/* Stop reading for a reason, and start again when there is none any more. */
+#define HUB_PAUSE_UNACKED 1u /* too much waits for its commit */
+#define HUB_PAUSE_LOGIN   2u /* the login takes time */
+#define HUB_PAUSE_RATE    4u /* more than its limits allow */
+void hub_conn_pause(struct hub_conn *c, uint8_t why);
+void hub_conn_unpause(struct hub_conn *c, uint8_t why);
+/* Of the peer, asked of the kernel. */
+struct hub_ip hub_conn_ip(const struct hub_conn *c);
 
 extern const struct hub_link_ops hub_conn_link_ops;
 
@@ -79,6 +88,8 @@ int hub_on_unsubscribe(struct hub_conn *c, const uint8_t *p, size_t n);
  * connection may have moved away (c->worker differs), then it must not be touched any
  * more. */
 #define HUB_CONN_MOVED (-100)
+/* The connection is paused; the packet was not used. */
+#define HUB_CONN_WAITS (-101)
 int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice rest);
 
 /* An answer that must wait for a commit: SUBACK, UNSUBACK. */

@@ -257,7 +257,7 @@ static void answer(struct hub_link *l, struct bt_slice bytes)
 
 static void resume(struct hub_link *l)
 {
-    hub_conn_unpause(conn_of(l));
+    hub_conn_unpause(conn_of(l), HUB_PAUSE_UNACKED);
 }
 
 static void close_link(struct hub_link *l, uint8_t reason)

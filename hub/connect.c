@@ -3,6 +3,7 @@
  * Happy path: decode, find the home worker of the client id (and move there), log in,
  * take over or make the session, CONNACK, send again what was in flight. Failure modes:
  * every refusal is one call of refuse(): a CONNACK with the reason, then close. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -12,11 +13,13 @@
 #include "core/sys.h"
 #include "hub/conn.h"
 #include "hub/listener.h"
+#include "hub/login.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
 #include "hub/will.h"
 #include "hub/worker.h"
 
+#define LOGGED_ID       64 /* bytes of a refused client's identifier */
 #define ASSIGNED_ID_LEN 21 /* "auto-" and 16 hexadecimal digits */
 
 struct login {
@@ -31,6 +34,21 @@ static bool has(const struct bt_mqtt_props *p, enum bt_mqtt_prop prop)
     return (p->present & 1u << prop) != 0;
 }
 
+static void log_refusal(struct hub_conn *c, struct bt_slice id, const char *text)
+{
+    struct hub_worker *w = c->worker;
+    char address[HUB_IP_TEXT], name[LOGGED_ID + 1];
+    uint32_t hidden;
+
+    if (!hub_quiet(&w->quiet[HUB_QUIET_REFUSED], bt_loop_ms(w->loop), &hidden))
+        return;
+    (void)snprintf(name, sizeof(name), "%.*s", (int)BT_MIN(id.len, LOGGED_ID),
+                   (const char *)id.ptr);
+    bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused",
+           "client=" BT_LOG_Q " address=%s reason=\"%s\" more=%u", name,
+           hub_ip_text(hub_conn_ip(c), address), text, hidden);
+}
+
 static int refuse(struct hub_conn *c, uint8_t version, struct bt_slice id, uint8_t reason)
 {
     const char *text = bt_mqtt_reason_text(reason);
@@ -43,7 +61,7 @@ static int refuse(struct hub_conn *c, uint8_t version, struct bt_slice id, uint8
     int r;
 
     hub_refused_login(c->worker, id, reason);
-    bt_log(BT_LOG_INFO, "HUB-REFUSE", "connection refused", "reason=\"%s\"", text);
+    log_refusal(c, id, text);
     r = bt_mqtt_encode_connack(&b, version, false, code, &words);
     if (r == 0 && !hub_conn_fits(c, b.len)) {
         b.len = 0;
@@ -60,8 +78,8 @@ static uint8_t take_wishes(struct hub_conn *c, const struct bt_mqtt_props *p)
 {
     bool no_problem = has(p, BT_MQTT_P_REQUEST_PROBLEM) && p->request_problem == 0;
 
-    if (p->max_packet == 0 && p->topic_alias_max == 0 && !no_problem)
-        return 0;
+    if ((p->max_packet == 0 && p->topic_alias_max == 0 && !no_problem) || c->v5 != NULL)
+        return 0; /* nothing, or this packet waited for its login */
     c->v5 = bt_calloc(1, sizeof(*c->v5));
     if (c->v5 == NULL)
         return BT_MQTT_UNAVAILABLE;
@@ -105,41 +123,17 @@ static uint8_t check_will(const struct hub *hub, const struct login *in)
     return 0;
 }
 
-static bool log_in(struct hub_conn *c, struct login *in)
+/* 0, the reason to refuse, or HUB_LOGIN_WAITS. */
+static int admit(struct hub_conn *c, struct login *in)
 {
-    const struct bt_mqtt_connect *m = &in->packet.connect;
-    struct hub_peer peer;
-    const struct hub_login login = {
-        .has_user = m->has_username,
-        .has_password = m->has_password,
-        .username = m->username,
-        .password = m->password,
-        .peer = &peer,
-        .anonymous = c->listener->anonymous,
-    };
-    const struct bt_password *work;
     int r;
-
-    hub_stream_peer(c->stream, &peer);
-    r = hub_auth_login(c->worker->settings->auth, &login, &in->principal, &work);
-    if (r == HUB_LOGIN_WORK)
-        r = bt_password_check(work, m->password) && in->principal != NULL
-                ? 0
-                : HUB_LOGIN_REFUSED;
-    return r == 0;
-}
-
-static uint8_t admit(struct hub_conn *c, struct login *in)
-{
-    struct hub *hub = c->worker->hub;
 
     if (in->id.len > HUB_MAX_CLIENT_ID)
         return BT_MQTT_BAD_CLIENT_ID;
     if (has(&in->packet.props, BT_MQTT_P_AUTH_METHOD))
         return BT_MQTT_BAD_AUTH_METHOD;
-    if (!log_in(c, in))
-        return BT_MQTT_BAD_LOGIN;
-    return check_will(hub, in);
+    r = hub_login(c, &in->packet.connect, &in->principal);
+    return r != 0 ? r : check_will(c->worker->hub, in);
 }
 
 /* Seconds; UINT32_MAX is for ever. */
@@ -282,7 +276,6 @@ int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice 
     struct login in = { .assigned = "" };
     struct hub_worker *home;
     int r;
-    uint8_t reason;
 
     if (p[0] >> 4 != BT_MQTT_CONNECT)
         return BT_MQTT_PROTOCOL_ERROR;
@@ -299,11 +292,13 @@ int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice 
         hub_conn_move(c, home, (struct bt_slice){ p, (size_t)(rest.ptr - p) + rest.len });
         return HUB_CONN_MOVED;
     }
+    r = take_wishes(c, &in.packet.props);
+    if (r == 0)
+        r = admit(c, &in);
+    if (r == HUB_LOGIN_WAITS)
+        return HUB_CONN_WAITS;
     hub_count_in(&c->worker->counts, BT_MQTT_CONNECT);
-    reason = take_wishes(c, &in.packet.props);
-    if (reason == 0)
-        reason = admit(c, &in);
-    if (reason != 0)
-        return refuse(c, in.packet.connect.version, in.id, reason);
+    if (r != 0)
+        return refuse(c, in.packet.connect.version, in.id, (uint8_t)r);
     return open_session(c, &in);
 }

@@ -17,6 +17,7 @@
 #include "core/sys.h"
 #include "hub/hub_internal.h"
 #include "hub/listener.h"
+#include "hub/login.h"
 #include "hub/settings.h"
 #include "hub/stats.h"
 #include "hub/will.h"
@@ -169,7 +170,8 @@ static int build(struct hub *hub)
         return r;
     hub->index = hub_index_new(hub->n_workers);
     hub->retain = hub_retain_new();
-    if (hub->index == NULL || hub->retain == NULL)
+    hub->throttle = hub_throttle_new();
+    if (hub->index == NULL || hub->retain == NULL || hub->throttle == NULL)
         return BT_ENOMEM;
     r = hub_store_open(&store, &hub->store);
     for (uint32_t i = 0; r == 0 && i < hub->n_workers; i++) {
@@ -225,6 +227,9 @@ static int hub_start(void *self)
 
     if (r != 0)
         return r;
+    r = hub_settings_ready(hub, hub->settings);
+    if (r != 0)
+        return r;
     hub_listeners_start(hub);
     atomic_store(&hub->n_running, hub->n_workers);
     for (uint32_t i = 0; i < hub->n_workers && r == 0; i++) {
@@ -252,6 +257,7 @@ static void hub_free(void *self)
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         if (hub->workers[i] != NULL)
             hub_worker_join(hub->workers[i]);
+    hub_checker_stop(hub->checker);
     hub_store_stop(hub->store);
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         hub_worker_free(hub->workers[i]);
@@ -260,6 +266,7 @@ static void hub_free(void *self)
     hub_index_free(hub->index);
     hub_retain_free(hub->retain);
     hub_settings_unref(hub->settings);
+    hub_throttle_free(hub->throttle);
     bt_free(hub);
 }
 

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/check.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
 #include "hub/worker.h"
@@ -36,6 +37,7 @@ struct hub_client {
     struct hub_link link;
     struct bt_list all; /* worker's locals */
     bool serving;
+    struct hub_check *check; /* the worker's: its password is being looked at */
     uint32_t n_qos0;
 };
 
@@ -191,26 +193,6 @@ static struct bt_slice slice_of(const char *s)
     return (struct bt_slice){ (const uint8_t *)s, s == NULL ? 0 : strlen(s) };
 }
 
-static const struct hub_principal *login(const struct hub_client *c)
-{
-    const struct hub_login in = {
-        .has_user = true,
-        .has_password = c->password != NULL,
-        .username = slice_of(c->username),
-        .password = slice_of(c->password),
-    };
-    const struct hub_principal *p;
-    const struct bt_password *work;
-    int r;
-
-    if (c->username == NULL)
-        return hub_auth_internal(c->home->settings->auth);
-    r = hub_auth_login(c->home->settings->auth, &in, &p, &work);
-    if (r == HUB_LOGIN_WORK)
-        r = bt_password_check(work, in.password) ? 0 : HUB_LOGIN_REFUSED;
-    return r == 0 ? p : NULL;
-}
-
 static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 {
     for (size_t i = 0; i < c->opts.n_subs; i++) {
@@ -272,13 +254,11 @@ static struct hub_session *open_session(struct hub_client *c,
     return s;
 }
 
-static void on_open(struct hub_client *c)
+static void opened(struct hub_client *c, const struct hub_principal *principal)
 {
-    const struct hub_principal *principal = login(c);
     unsigned reason = principal == NULL ? BT_MQTT_BAD_LOGIN : BT_MQTT_SUCCESS;
     struct hub_session *s = NULL;
 
-    c->link.ops = &link_ops;
     if (c->home->stopping)
         reason = BT_MQTT_SHUTTING_DOWN;
     if (reason == BT_MQTT_SUCCESS) {
@@ -294,6 +274,63 @@ static void on_open(struct hub_client *c)
     tell(c, EV_READY, new_event(reason, 0));
     if (reason == BT_MQTT_SUCCESS)
         hub_session_resume(s);
+}
+
+static void on_open(struct hub_client *c);
+
+static void on_checked(struct hub_check *k)
+{
+    struct hub_client *c = k->owner;
+
+    if (c != NULL) {
+        c->check = NULL;
+        if (k->settings != c->home->settings)
+            on_open(c); /* a reload came between: look again */
+        else
+            opened(c, k->good ? k->principal : NULL);
+    }
+    hub_check_free(k);
+}
+
+static bool ask_thread(struct hub_client *c, const struct hub_principal *p,
+                       const struct bt_password *work)
+{
+    struct hub_check *k = hub_check_new(c->home->settings, slice_of(c->password));
+
+    if (k == NULL)
+        return false;
+    k->reply_to = c->home->mbox;
+    k->reply_kind = HUB_W_CHECKED;
+    k->owner = c;
+    k->done = on_checked;
+    k->principal = p;
+    k->work = work;
+    c->check = k;
+    hub_checker_submit(c->hub->checker, k);
+    return true;
+}
+
+static void on_open(struct hub_client *c)
+{
+    const struct hub_login in = {
+        .has_user = true,
+        .has_password = c->password != NULL,
+        .username = slice_of(c->username),
+        .password = slice_of(c->password),
+    };
+    const struct hub_auth *auth = c->home->settings->auth;
+    const struct hub_principal *p = NULL;
+    const struct bt_password *work;
+    int r = 0;
+
+    c->link.ops = &link_ops;
+    if (c->username == NULL)
+        p = hub_auth_internal(auth);
+    else
+        r = hub_auth_login(auth, &in, &p, &work);
+    if (r == HUB_LOGIN_WORK && ask_thread(c, p, work))
+        return;
+    opened(c, r == 0 ? p : NULL);
 }
 
 static void on_publish(struct hub_client *c, struct request *q)
@@ -338,6 +375,8 @@ static void on_close(struct hub_client *c)
         hub_session_detach(c->link.session, false);
     if (c->serving)
         stop_serving(c);
+    if (c->check != NULL)
+        c->check->owner = NULL;
     client_unref(c);
 }
 

@@ -77,7 +77,7 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
     hub_pub_deinit(&pub);
     bt_buf_deinit(&filtered);
     if (s == c->link.session && s->n_unacked >= HUB_MAX_UNACKED)
-        hub_conn_pause(c);
+        hub_conn_pause(c, HUB_PAUSE_UNACKED);
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/certs.h"
+#include "hub/check.h"
 #include "hub/conn.h"
 #include "hub/listener.h"
 #include "hub/settings.h"
@@ -59,6 +60,13 @@ void hub_settings_unref(struct hub_settings *s)
 
 /* ---- Main thread ---- */
 
+int hub_settings_ready(struct hub *hub, const struct hub_settings *s)
+{
+    if (hub->checker != NULL || !hub_auth_has_hashes(s->auth))
+        return 0;
+    return hub_checker_start(&hub->checker);
+}
+
 static void tell_change(void *arg, const char *key, const struct bt_conf_row *row)
 {
     (void)arg;
@@ -82,6 +90,8 @@ int hub_reload(void *self, const void *new_conf, struct bt_conf_ctx *owner)
     uint32_t n = 0;
     int r = hub_settings_new(new_conf, owner, hub->settings, &s);
 
+    if (r == 0)
+        r = hub_settings_ready(hub, s);
     while (r == 0 && n < hub->n_workers) {
         messages[n] = bt_calloc(1, sizeof(*messages[n]));
         if (messages[n] == NULL)
@@ -132,9 +142,13 @@ static void narrow(struct hub_session *s)
 
 static bool anonymous_ok(const struct hub_session *s)
 {
-    const struct hub_login in = { .anonymous = HUB_ANONYMOUS_BY_CONF };
+    struct hub_login in = { .anonymous = HUB_ANONYMOUS_BY_CONF };
     const struct hub_principal *p;
     const struct bt_password *work;
+
+    if (s->link->ops == &hub_conn_link_ops)
+        in.anonymous =
+            bt_container_of(s->link, struct hub_conn, link)->listener->anonymous;
 
     return hub_auth_login(s->worker->settings->auth, &in, &p, &work) == 0;
 }

@@ -27,6 +27,9 @@ int hub_settings_new(const struct hub_conf *conf, struct bt_conf_ctx *owner,
 struct hub_settings *hub_settings_ref(struct hub_settings *s);
 void hub_settings_unref(struct hub_settings *s); /* NULL is fine */
 
+/* Main thread: start what these settings need and is not there. */
+int hub_settings_ready(struct hub *hub, const struct hub_settings *s) BT_MUST_CHECK;
+
 /* Main thread: the module's reload. Everything that can fail is done first. */
 int hub_reload(void *self, const void *conf, struct bt_conf_ctx *owner);
 /* HUB_W_SETTINGS, on the worker: swap, then apply to what lives here. A session whose

@@ -15,6 +15,7 @@
 #include "hub/conn.h"
 #include "hub/listener.h"
 #include "hub/local.h"
+#include "hub/login.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
 #include "hub/will.h"
@@ -111,6 +112,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_ROWS] = on_rows,
     [HUB_W_LOCAL] = hub_local_handle,
     [HUB_W_LEFT] = on_left,
+    [HUB_W_CHECKED] = hub_login_checked,
     [HUB_W_SETTINGS] = hub_worker_settings,
     [HUB_W_STOP] = on_stop,
     [HUB_W_QUIT] = on_quit,
@@ -271,6 +273,7 @@ void hub_worker_free(struct hub_worker *w)
     hub_cache_free(w->cache);
     hub_recorder_free(w->recorder);
     hub_settings_unref(w->settings);
+    hub_proofs_free(w->proofs);
     bt_free(w->scratch);
     bt_free(w);
 }

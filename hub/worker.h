@@ -9,6 +9,7 @@
 #include "core/list.h"
 #include "core/mbox.h"
 #include "hub/hub_internal.h"
+#include "hub/quiet.h"
 #include "hub/session.h"
 #include "hub/settings.h"
 #include "hub/stats.h"
@@ -24,6 +25,7 @@ enum hub_worker_msg {
     HUB_W_ROWS,      /* struct hub_store_rows */
     HUB_W_LEFT,      /* struct hub_leaving: its messages are safe with others */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
+    HUB_W_CHECKED,   /* struct hub_check: a password was checked */
     HUB_W_SETTINGS,  /* struct hub_settings_msg: after a reload */
     HUB_W_STOP,      /* close everything, then count down */
     HUB_W_QUIT,      /* leave the loop */
@@ -38,6 +40,7 @@ struct hub_accepted {
     const struct hub_listener_opts *opts;
 };
 
+struct hub_proofs;
 struct hub_session_map {
     struct hub_session **by_id, **by_sid;
     uint32_t cap, n;
@@ -47,6 +50,8 @@ struct hub_leaving;
 
 struct hub_worker {
     struct hub *hub;
+    struct hub_quiet quiet[HUB_QUIET_N];
+    struct hub_proofs *proofs;     /* hub/login.h; NULL until a password was right */
     struct hub_settings *settings; /* what a reload changes; see hub/settings.h */
     const struct hub_conf *conf;   /* of the settings */
     uint32_t index;
