@@ -245,6 +245,17 @@ static int failed(struct bt_tls *t, int code)
     return BT_ETLS;
 }
 
+/* A server of TLS 1.3 keeps what its handshake needed (4 KiB) for good, though nothing
+ * looks at it any more; in 1.2 the library frees it itself. */
+static void free_handshake(mbedtls_ssl_context *s)
+{
+    if (s->conf->endpoint != MBEDTLS_SSL_IS_SERVER || s->handshake == NULL)
+        return;
+    mbedtls_ssl_handshake_free(s);
+    mbedtls_free(s->handshake);
+    s->handshake = NULL;
+}
+
 /* The handshake is over: whose session is it, and drop what it does not need any more. */
 static void finish(struct bt_tls *t)
 {
@@ -255,6 +266,7 @@ static void finish(struct bt_tls *t)
         t->peer = bt_steal(t->offered);
     bt_free(t->offered);
     t->offered = NULL;
+    free_handshake(&t->ssl);
     if (s != NULL && s->peer_cert != NULL) {
         mbedtls_x509_crt_free(s->peer_cert);
         mbedtls_free(s->peer_cert);

@@ -65,6 +65,9 @@ struct bt_tls {
     bool in_lent, out_lent, ready, full, closed, told;
 };
 
+/* Of the library's own headers. */
+void mbedtls_ssl_handshake_free(mbedtls_ssl_context *ssl);
+
 /* ---- core/tls_time.c: tells the library about our time. Any thread, idempotent. ---- */
 void bt_tls_time_init(void);
 
