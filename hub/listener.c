@@ -252,6 +252,7 @@ int hub_listeners_open(struct hub *hub)
     const struct hub_listener_conf *list = hub->conf->listeners.items;
 
     bt_metric_register(&m_refused);
+    hub_ws_stream_register();
     /* The list is built from its end. */
     for (size_t i = hub->conf->listeners.n; i > 0; i--) {
         int r = open_one(hub, list[i - 1].address, &list[i - 1]);

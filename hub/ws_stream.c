@@ -5,18 +5,16 @@
  *
  * Happy path in: bytes are read from below straight into the caller's room, and payload
  * is unmasked there and moved together over the frames' heads, so nothing is copied twice
- * and nothing is left over. Happy path out: a frame for each packet (hub/ws_pack.h), one
- * write below for many of them.
+ * and nothing is left over. The way out is hub/ws_out.c.
  *
  * What is only sometimes needed (the request while it is not whole, bytes of our own that
  * the socket did not take, a control frame being read) is in `more`, which an idle
- * connection does not have. A frame of ours that is under way is never interrupted: pong
- * and close wait for its end, and of several pings only the last is answered (section
- * 5.5.3), so a flood of them costs one pong a turn.
+ * connection does not have. Of several pings only the last is answered (section 5.5.3),
+ * so a flood of them costs one pong a turn.
  *
  * Failure modes: a broken rule is logged, answered by a close frame if the socket takes
  * it, and ends the stream; so does lack of memory. */
-#include "hub/ws_stream.h"
+#include "hub/ws_priv.h"
 
 #include <string.h>
 
@@ -24,129 +22,26 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/mem.h"
+#include "core/metric.h"
 #include "core/mqtt.h"
-#include "hub/ws_frame.h"
-#include "hub/ws_pack.h"
 
-#define SMALL       16384u /* packets that are sent together */
-#define MAX_OUT_IOV 65
+static struct bt_metric m_opened = BT_METRIC("baetyl_hub_websocket_handshakes_total",
+                                             BT_COUNTER, "WebSocket handshakes done.");
+static struct bt_metric m_refused =
+    BT_METRIC("baetyl_hub_websocket_refused_total", BT_COUNTER,
+              "WebSocket handshakes refused, or begun and not finished.");
+static struct bt_metric m_broken =
+    BT_METRIC("baetyl_hub_websocket_broken_total", BT_COUNTER,
+              "WebSockets closed because the client broke the protocol.");
 
-enum phase { HANDSHAKE, OPEN, ENDED };
-
-struct more {
-    const struct hub_ws_rules *rules; /* until the handshake is done */
-    struct bt_buf head;               /* a request that is not whole yet */
-    struct bt_buf out;                /* bytes of ours that go before everything else */
-    uint8_t in[HUB_WS_MAX_SHORT], pong[HUB_WS_MAX_SHORT];
-    uint8_t n_in, n_pong;
-    bool pong_due;
-};
-
-struct ws {
-    struct hub_stream base;
-    struct hub_ws_decoder in;
-    uint32_t left; /* payload bytes to come of our frame under way */
-    uint8_t phase;
-    struct more *more;
-    struct bt_slice rest; /* frames that came with the request; in more->head */
-};
-
-static struct ws *ws_of(struct hub_stream *s)
+void hub_ws_stream_register(void)
 {
-    return bt_container_of(s, struct ws, base);
+    bt_metric_register(&m_opened);
+    bt_metric_register(&m_refused);
+    bt_metric_register(&m_broken);
 }
 
-static struct more *need_more(struct ws *w)
-{
-    if (w->more == NULL)
-        w->more = bt_calloc(1, sizeof(*w->more));
-    return w->more;
-}
-
-static void free_more(struct ws *w)
-{
-    if (w->more == NULL)
-        return;
-    bt_buf_deinit(&w->more->head);
-    bt_buf_deinit(&w->more->out);
-    bt_free(w->more);
-    w->more = NULL;
-}
-
-/* An idle connection has none. */
-static void drop_more(struct ws *w)
-{
-    const struct more *m = w->more;
-
-    if (m != NULL && w->phase != HANDSHAKE && m->out.len == 0 && m->n_in == 0 &&
-        !m->pong_due && w->rest.len == 0)
-        free_more(w);
-}
-
-/* ---- Our own bytes ---- */
-
-/* 0: all of m->out is on its way; 1: would block; < 0. */
-static int flush_own(struct ws *w)
-{
-    struct more *m = w->more;
-
-    while (m != NULL && m->out.len > 0) {
-        struct iovec iov = { m->out.data, m->out.len };
-        ssize_t n = hub_stream_write(w->base.lower, w->base.fd, &iov, 1);
-
-        if (n <= 0)
-            return n == 0 ? 1 : (int)n;
-        bt_buf_consume(&m->out, (size_t)n);
-    }
-    return 0;
-}
-
-static int append_frame(struct more *m, enum hub_ws_op op, const uint8_t *p, size_t n)
-{
-    uint8_t head[HUB_WS_MAX_HEAD];
-    size_t len = hub_ws_encode_head(head, op, n);
-    int r = bt_buf_append(&m->out, head, len);
-
-    return r != 0 ? r : bt_buf_append(&m->out, p, n);
-}
-
-/* Between two frames: what is due. As flush_own. */
-static int speak(struct ws *w)
-{
-    struct more *m = w->more;
-    int r;
-
-    if (m == NULL)
-        return 0;
-    if (m->pong_due && w->left == 0 && m->out.len == 0 && w->phase == OPEN) {
-        if (append_frame(m, HUB_WS_PONG, m->pong, m->n_pong) != 0)
-            return BT_ENOMEM;
-        m->pong_due = false;
-    }
-    r = flush_own(w);
-    drop_more(w);
-    return r;
-}
-
-/* The last frame, if the one under way is through; what the socket does not take now is
- * lost. */
-static void say_close(struct ws *w, unsigned code, const char *reason)
-{
-    uint8_t text[HUB_WS_MAX_SHORT];
-    struct more *m;
-
-    if (w->phase == OPEN && w->left == 0) {
-        m = need_more(w);
-        if (m != NULL && append_frame(m, HUB_WS_CLOSE, text,
-                                      code == HUB_WS_NO_CODE
-                                          ? 0
-                                          : hub_ws_encode_close(text, code, reason)) == 0)
-            (void)!flush_own(w);
-    }
-    w->phase = ENDED;
-}
-
-static ssize_t broken(struct ws *w, unsigned code)
+static ssize_t broken(struct hub_ws *w, unsigned code)
 {
     static const struct {
         unsigned code;
@@ -162,27 +57,29 @@ static ssize_t broken(struct ws *w, unsigned code)
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++)
         if (rows[i].code == code)
             text = rows[i].text;
+    bt_metric_add(&m_broken, 1);
     bt_log(BT_LOG_INFO, "HUB-WS", "a WebSocket client broke the rules",
            "code=%u reason=\"%s\"", code, text);
-    say_close(w, code, text);
+    hub_ws_say_close(w, code, text);
     return BT_EINVAL;
 }
 
 /* ---- Handshake ---- */
 
-static ssize_t refused(struct ws *w, unsigned status)
+static ssize_t refused(struct hub_ws *w, unsigned status)
 {
+    bt_metric_add(&m_refused, 1);
     bt_log(BT_LOG_INFO, "HUB-WS", "a WebSocket handshake was refused",
            "status=%u reason=\"%s\"", status, bt_http_status_text(status));
-    (void)!flush_own(w);
-    w->phase = ENDED;
+    (void)!hub_ws_flush_own(w);
+    w->phase = HUB_WS_ENDED;
     return BT_EINVAL;
 }
 
 /* The request is in more->head. > 0: done; 0: not whole; < 0: refused. */
-static ssize_t try_request(struct ws *w)
+static ssize_t try_request(struct hub_ws *w)
 {
-    struct more *m = w->more;
+    struct hub_ws_more *m = w->more;
     struct bt_http_request req;
     int status = bt_http_parse(m->head.data, m->head.len, &req);
 
@@ -198,16 +95,17 @@ static ssize_t try_request(struct ws *w)
         return status;
     if (status != 101)
         return refused(w, (unsigned)status);
-    w->phase = OPEN;
-    w->rest =
+    bt_metric_add(&m_opened, 1);
+    w->phase = HUB_WS_OPEN;
+    m->rest =
         (struct bt_slice){ m->head.data + req.head_len, m->head.len - req.head_len };
     return 1;
 }
 
 /* Reads at most a request's largest head, so what came behind it is bounded. */
-static ssize_t shake_hands(struct ws *w)
+static ssize_t shake_hands(struct hub_ws *w)
 {
-    struct more *m = w->more;
+    struct hub_ws_more *m = w->more;
     size_t before = m->head.len;
     ssize_t n, r;
     uint8_t *at;
@@ -226,27 +124,27 @@ static ssize_t shake_hands(struct ws *w)
         m->head.len < BT_HTTP_MAX_HEAD)
         return 0; /* no line has ended: the answer cannot have changed */
     r = try_request(w);
-    if (r > 0 && flush_own(w) < 0)
+    if (r > 0 && hub_ws_flush_own(w) < 0)
         return BT_EIO;
     return r;
 }
 
 /* ---- In ---- */
 
-static int on_close(struct ws *w, const struct more *m)
+static int on_close(struct hub_ws *w, const struct hub_ws_more *m)
 {
     unsigned said, code = hub_ws_decode_close(m->in, m->n_in, &said);
 
     if (code != 0)
         return (int)broken(w, code);
-    say_close(w, said, "");
+    hub_ws_say_close(w, said, "");
     return BT_ECLOSED;
 }
 
 /* A control frame, or a part of one. 0, or < 0: the stream ends. */
-static int on_control(struct ws *w, const struct hub_ws_part *part)
+static int on_control(struct hub_ws *w, const struct hub_ws_part *part)
 {
-    struct more *m = need_more(w);
+    struct hub_ws_more *m = hub_ws_need_more(w);
 
     if (m == NULL)
         return BT_ENOMEM;
@@ -267,7 +165,8 @@ static int on_control(struct ws *w, const struct hub_ws_part *part)
 
 /* The frames in `from`, which may be `to` itself: MQTT bytes to `to`, their number to
  * *n_out. 0, or < 0: the stream ends; what came before that is good. */
-static int unpack(struct ws *w, const uint8_t *from, size_t n, uint8_t *to, size_t *n_out)
+static int unpack(struct hub_ws *w, const uint8_t *from, size_t n, uint8_t *to,
+                  size_t *n_out)
 {
     size_t at = 0;
 
@@ -291,41 +190,42 @@ static int unpack(struct ws *w, const uint8_t *from, size_t n, uint8_t *to, size
     return 0;
 }
 
-static ssize_t unpacked(struct ws *w, int r, size_t n)
+static ssize_t unpacked(struct hub_ws *w, int r, size_t n)
 {
     if (r == 0)
-        r = speak(w);
+        r = hub_ws_speak(w);
     /* What came before the end is delivered; the end is told by the next call. */
     if (r < 0)
-        w->phase = ENDED;
+        w->phase = HUB_WS_ENDED;
     return n > 0 ? (ssize_t)n : r < 0 ? r : 0;
 }
 
 static ssize_t ws_read(struct hub_stream *s, uint8_t *to, size_t room)
 {
-    struct ws *w = ws_of(s);
+    struct hub_ws *w = hub_ws_of(s);
     size_t n = 0;
     ssize_t got;
     int r;
 
-    if (w->phase == ENDED)
+    if (w->phase == HUB_WS_ENDED)
         return BT_ECLOSED;
-    if (w->phase == HANDSHAKE) {
+    if (w->phase == HUB_WS_HANDSHAKE) {
         got = shake_hands(w);
         if (got <= 0)
             return got;
     }
-    if (w->rest.len > 0) {
-        size_t take = BT_MIN(w->rest.len, room);
-        const uint8_t *from = w->rest.ptr;
+    if (w->more != NULL && w->more->rest.len > 0) {
+        struct bt_slice *rest = &w->more->rest;
+        size_t take = BT_MIN(rest->len, room);
+        const uint8_t *from = rest->ptr;
 
-        w->rest = (struct bt_slice){ from + take, w->rest.len - take };
+        *rest = (struct bt_slice){ from + take, rest->len - take };
         r = unpack(w, from, take, to, &n);
         return unpacked(w, r, n);
     }
     if (w->more != NULL) {
         bt_buf_deinit(&w->more->head);
-        drop_more(w);
+        hub_ws_drop_more(w);
     }
     got = hub_stream_read(w->base.lower, w->base.fd, to, room);
     if (got <= 0)
@@ -334,129 +234,23 @@ static ssize_t ws_read(struct hub_stream *s, uint8_t *to, size_t room)
     return unpacked(w, r, n);
 }
 
-/* ---- Out ---- */
-
-static size_t total_of(const struct iovec *iov, int n)
-{
-    size_t total = 0;
-
-    for (int i = 0; i < n; i++)
-        total += iov[i].iov_len;
-    return total;
-}
-
-/* At most `limit` bytes of iov behind `used` entries of `out`; the new number of them. */
-static int take_iov(struct iovec *out, int used, const struct iovec *iov, int n,
-                    size_t limit)
-{
-    for (int i = 0; i < n && limit > 0 && used < MAX_OUT_IOV; i++) {
-        out[used] = iov[i];
-        if (out[used].iov_len > limit)
-            out[used].iov_len = limit;
-        limit -= out[used++].iov_len;
-    }
-    return used;
-}
-
-static int keep(struct ws *w, const uint8_t *p, size_t n)
-{
-    struct more *m = need_more(w);
-
-    return m == NULL ? BT_ENOMEM : bt_buf_append(&m->out, p, n);
-}
-
-/* A packet that is not copied: a frame of its own, which goes on in later calls. */
-static ssize_t start_frame(struct ws *w, const struct iovec *iov, int n)
-{
-    uint8_t head[HUB_WS_MAX_HEAD];
-    struct iovec all[MAX_OUT_IOV];
-    size_t len = hub_ws_packet_len(iov, n);
-    size_t n_head = hub_ws_encode_head(head, HUB_WS_BINARY, len);
-    ssize_t sent;
-    int used;
-
-    all[0] = (struct iovec){ head, n_head };
-    used = take_iov(all, 1, iov, n, len);
-    sent = hub_stream_write(w->base.lower, w->base.fd, all, used);
-    if (sent <= 0)
-        return sent; /* not a byte of it is out: it was never begun */
-    w->left = (uint32_t)len;
-    if ((size_t)sent < n_head)
-        return keep(w, head + sent, n_head - (size_t)sent); /* 0: none of iov */
-    w->left -= (uint32_t)((size_t)sent - n_head);
-    return sent - (ssize_t)n_head;
-}
-
-/* The packets that fit one piece. 0 also when none does. */
-static ssize_t send_small(struct ws *w, const struct iovec *iov, int n, bool *none)
-{
-    uint8_t piece[SMALL];
-    size_t taken, len = hub_ws_pack(iov, n, piece, sizeof(piece), &taken);
-    struct iovec one = { piece, len };
-    ssize_t sent;
-
-    *none = len == 0;
-    if (len == 0)
-        return 0;
-    sent = hub_stream_write(w->base.lower, w->base.fd, &one, 1);
-    if (sent <= 0)
-        return sent;
-    if ((size_t)sent < len && keep(w, piece + sent, len - (size_t)sent) != 0)
-        return BT_ENOMEM;
-    return (ssize_t)taken;
-}
-
-static ssize_t go_on(struct ws *w, const struct iovec *iov, int n)
-{
-    struct iovec all[MAX_OUT_IOV];
-    int used = take_iov(all, 0, iov, n, w->left);
-    ssize_t sent = hub_stream_write(w->base.lower, w->base.fd, all, used);
-
-    if (sent > 0)
-        w->left -= (uint32_t)sent;
-    return sent;
-}
-
-static ssize_t ws_write(struct hub_stream *s, const struct iovec *iov, int n)
-{
-    struct ws *w = ws_of(s);
-    bool none = false;
-    ssize_t sent;
-    int r;
-
-    if ((hub_stream_wants(w->base.lower) & BT_WRITE) != 0) {
-        ssize_t below = hub_stream_write(w->base.lower, w->base.fd, NULL, 0);
-
-        if (below < 0)
-            return below;
-    }
-    if (w->phase == ENDED)
-        return BT_ECLOSED;
-    r = speak(w);
-    if (r != 0 || w->phase != OPEN || total_of(iov, n) == 0)
-        return r < 0 ? r : 0;
-    if (w->left > 0)
-        return go_on(w, iov, n);
-    sent = send_small(w, iov, n, &none);
-    return none ? start_frame(w, iov, n) : sent;
-}
-
 /* ---- The rest ---- */
 
 static unsigned ws_wants(const struct hub_stream *s)
 {
-    const struct ws *w = bt_container_of(s, const struct ws, base);
-    const struct more *m = w->more;
+    const struct hub_ws *w = bt_container_of(s, const struct hub_ws, base);
+    const struct hub_ws_more *m = w->more;
     bool own = m != NULL && (m->out.len > 0 || (m->pong_due && w->left == 0));
 
-    return hub_stream_wants(s->lower) | (own && w->phase != ENDED ? BT_WRITE : 0);
+    return hub_stream_wants(s->lower) | (own && w->phase != HUB_WS_ENDED ? BT_WRITE : 0);
 }
 
 static bool ws_pending(const struct hub_stream *s)
 {
-    const struct ws *w = bt_container_of(s, const struct ws, base);
+    const struct hub_ws *w = bt_container_of(s, const struct hub_ws, base);
 
-    return w->phase == ENDED || w->rest.len > 0 || hub_stream_pending(s->lower);
+    return w->phase == HUB_WS_ENDED || (w->more != NULL && w->more->rest.len > 0) ||
+           hub_stream_pending(s->lower);
 }
 
 /* The close code that says best why MQTT ends. */
@@ -483,17 +277,24 @@ static unsigned code_of(uint8_t reason)
     return reason < 0x80 ? HUB_WS_NORMAL : HUB_WS_POLICY;
 }
 
+/* In the handshake: only to one that has begun to ask. */
+static void refuse_late(struct hub_ws *w, uint8_t reason)
+{
+    unsigned status = reason == BT_MQTT_SHUTTING_DOWN ? 503 : 408;
+    struct hub_ws_more *m = w->more;
+
+    if (m->head.len > 0 && m->out.len == 0 && hub_ws_refuse(status, &m->out) == 0)
+        (void)refused(w, status);
+}
+
 static void ws_goodbye(struct hub_stream *s, uint8_t reason)
 {
-    struct ws *w = ws_of(s);
+    struct hub_ws *w = hub_ws_of(s);
 
-    if (w->phase == HANDSHAKE && w->more->head.len > 0 && w->more->out.len == 0) {
-        unsigned status = reason == BT_MQTT_SHUTTING_DOWN ? 503 : 408;
-
-        if (hub_ws_refuse(status, &w->more->out) == 0)
-            (void)refused(w, status);
-    }
-    say_close(w, code_of(reason), reason < 0x80 ? "" : bt_mqtt_reason_text(reason));
+    if (w->phase == HUB_WS_HANDSHAKE)
+        refuse_late(w, reason);
+    hub_ws_say_close(w, code_of(reason),
+                     reason < 0x80 ? "" : bt_mqtt_reason_text(reason));
     hub_stream_goodbye(s->lower, reason);
 }
 
@@ -504,16 +305,16 @@ static void ws_peer(const struct hub_stream *s, struct hub_peer *out)
 
 static void ws_free(struct hub_stream *s)
 {
-    struct ws *w = ws_of(s);
+    struct hub_ws *w = hub_ws_of(s);
 
-    free_more(w);
+    hub_ws_free_more(w);
     hub_stream_free(s->lower);
     bt_free(w);
 }
 
 static const struct hub_stream_ops ws_ops = {
     .read = ws_read,
-    .write = ws_write,
+    .write = hub_ws_write,
     .wants = ws_wants,
     .pending = ws_pending,
     .goodbye = ws_goodbye,
@@ -524,9 +325,9 @@ static const struct hub_stream_ops ws_ops = {
 int hub_ws_stream_new(const struct hub_ws_rules *rules, struct hub_stream *lower, int fd,
                       struct hub_stream **out)
 {
-    struct ws *w = bt_calloc(1, sizeof(*w));
+    struct hub_ws *w = bt_calloc(1, sizeof(*w));
 
-    if (w == NULL || need_more(w) == NULL) {
+    if (w == NULL || hub_ws_need_more(w) == NULL) {
         bt_free(w);
         return BT_ENOMEM;
     }

@@ -10,4 +10,7 @@
 int hub_ws_stream_new(const struct hub_ws_rules *rules, struct hub_stream *lower, int fd,
                       struct hub_stream **out) BT_MUST_CHECK;
 
+/* Main thread: what they count is listed from now on. */
+void hub_ws_stream_register(void);
+
 #endif

@@ -166,7 +166,7 @@ TEST(handshake_in_any_steps_with_frames_behind_it)
         CHECK_INT(drain(1 + step % 7), 0);
         CHECK_INT(n_got, 11);
         CHECK_MEM(got, "hello world", 11);
-        CHECK(ws_of(s)->more == NULL); /* small when idle */
+        CHECK(hub_ws_of(s)->more == NULL); /* small when idle */
     }
 }
 
@@ -197,7 +197,7 @@ TEST(only_the_last_ping_of_a_turn_is_answered)
     CHECK_INT(drain(100000), 0);
     CHECK_INT(fake.n_out, 6);
     CHECK_MEM(fake.out, "\x8a\x04last", 6);
-    CHECK(ws_of(s)->more == NULL);
+    CHECK(hub_ws_of(s)->more == NULL);
 }
 
 TEST(pong_frames_are_ignored)
@@ -206,7 +206,7 @@ TEST(pong_frames_are_ignored)
     client(0x8a, "whatever", 8);
     CHECK_INT(drain(10), 0);
     CHECK_INT(fake.n_out, 0);
-    CHECK(ws_of(s)->more == NULL);
+    CHECK(hub_ws_of(s)->more == NULL);
 }
 
 TEST(output_is_a_frame_for_each_packet)
@@ -286,7 +286,7 @@ TEST(output_that_is_taken_in_pieces)
         check_output(data, n_data);
         fake.take = 100;
         hub_stream_goodbye(s, 0); /* small again: all was sent */
-        CHECK(ws_of(s)->left == 0);
+        CHECK(hub_ws_of(s)->left == 0);
     }
 }
 
@@ -339,7 +339,7 @@ TEST(small_packets_of_which_only_a_part_was_taken)
     CHECK_INT(hub_stream_wants(s), BT_WRITE);
     CHECK_INT(hub_stream_write(s, -1, NULL, 0), 0);
     check_output(iov.iov_base, 6);
-    CHECK(ws_of(s)->more == NULL);
+    CHECK(hub_ws_of(s)->more == NULL);
 }
 
 TEST(a_blocked_handshake_goes_on)

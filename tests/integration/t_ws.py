@@ -1,14 +1,17 @@
 """MQTT over WebSocket: the handshake, frames, closing, limits, and what MQTT needs of them."""
 import os
+import ssl
 import struct
 import time
 
+import api
 import raw
 import rawws
 from harness import SLOW, check, contains, equal, test, until
 from pahoclient import V4, V5, Client
 from raw import Raw, session
 from rawws import CLOSE, MORE, PING, PONG, TEXT, WebSocket, close_payload, frame
+from tlscerts import Authority
 
 CONFIG = "hub:\n  listen: ['tcp://127.0.0.1:0', 'ws://127.0.0.1:0']\n"
 
@@ -412,8 +415,93 @@ def stops_at_once_with_connections_of_every_kind(t):
 
 
 @test
+def what_is_counted(t):
+    s, port = hub(t)
+    w = login(t, port)
+    refused(t, port, version="1")
+    w.raw(frame(b"", op=TEXT))
+    equal(w.close_code(), 1003)
+    m = api.metrics(s)
+    for name in ("handshakes", "refused", "broken"):
+        equal(m["baetyl_hub_websocket_%s_total" % name], 1, name)
+
+
+@test
 def addresses_are_said(t):
     s, port = hub(t, "hub:\n  listen: ['ws://127.0.0.1:0/mqtt']\n")
     contains(s.log(), "address=ws://127.0.0.1:%d" % port)
     equal(s.ports(), [], "tcp ports")
     login(t, port).ping()
+
+
+# ---- Over TLS ----
+
+
+def secure(t, ca, more=""):
+    cert, key = ca.issue("server")
+    s = t.baetyl("hub:\n  listen: ['tcp://127.0.0.1:0', 'wss://127.0.0.1:0']\n  workers: 3\n  anonymous: true\n"
+                 "  certificate: {ca: %s, cert: %s, key: %s, require: optional}\n%s" % (ca.ca, cert, key, more))
+    c = ssl.create_default_context(cafile=ca.ca)
+    return s, s.ports("wss")[0], lambda plain: c.wrap_socket(plain, server_hostname="localhost"), c
+
+
+@test
+def over_tls(t):
+    s, port, wrap, _ = secure(t, Authority(t))
+    tcp = session(t, s, "tcp", ("#", 0))
+    for level in (4, 5):
+        w = WebSocket(t, port, wrap=wrap)
+        w.login("w%d" % level, level=level)
+        subscribe(w, "x", 1, level)
+        for n in (0, 125, 16000, 17000, 70000, 1000000):
+            payload = os.urandom(n)
+            w.send(raw.publish("x", payload, qos=1, level=level))
+            got = w.packet(20)
+            if got[0] == raw.PUBACK:
+                got = w.packet(20)
+            else:
+                w.expect(raw.PUBACK)
+            check(got[0] == raw.PUBLISH and got[2].endswith(payload), "%d bytes over wss" % n)
+            equal(tcp.message(20)["payload"], payload, "%d bytes to tcp" % n)
+            w.send(raw.packet(0x40, got[2][3:5]))
+        equal(w.raw(frame(b"p", op=PING)).control(PONG), b"p")
+        w.send(raw.packet(0xe0))
+        equal(w.close_code(), 1000)
+    w = WebSocket(t, port, wrap=wrap)
+    w.login("broken")
+    w.raw(frame(b"x", op=TEXT))
+    equal(w.close_code(), 1003)
+    w = WebSocket(t, port, wrap=wrap, handshake=False)
+    w.raw(rawws.request(version="7"))
+    equal(w.answer()[0], 426)
+    w = WebSocket(t, port, handshake=False)
+    w.raw(rawws.request())
+    check(not w.receive(time.monotonic() + 5) or w.wire[:1] == b"\x15", "plain HTTP is not answered")
+    s.process.terminate()
+    equal(s.process.wait(10 * SLOW), 0)
+
+
+@test
+def over_tls_in_small_pieces(t):
+    s, port, wrap, _ = secure(t, Authority(t))
+    w = WebSocket(t, port, wrap=wrap, handshake=False)
+    data = rawws.request() + frame(raw.connect("w")) + frame(raw.subscribe(("x", 0)))
+    for b in data:
+        w.raw(bytes([b]))  # each in a record of its own
+    equal(w.answer()[0], 101)
+    w.expect(raw.CONNACK)
+    w.expect(raw.SUBACK)
+    w.raw(b"".join(frame(raw.publish("x", b"%d" % i)) for i in range(2000)))
+    equal([int(w.message()["payload"]) for _ in range(2000)], list(range(2000)))
+
+
+@test
+def certificate_principals_over_wss(t):
+    ca = Authority(t)
+    s, port, _, c = secure(t, ca, "  principals: [{username: robot, permissions: [{action: pub, permit: ['#']}, "
+                                  "{action: sub, permit: ['#']}]}]\n")
+    c.load_cert_chain(*ca.issue("robot"))
+    w = WebSocket(t, port, wrap=lambda plain: c.wrap_socket(plain, server_hostname="localhost"))
+    w.login("w", user="robot")
+    subscribe(w, "x").send(raw.publish("x", "known by its certificate"))
+    equal(w.message()["payload"], b"known by its certificate")
