@@ -121,7 +121,7 @@ build_packages()
 test_packages()
 {
     missing mosquitto_pub:mosquitto-clients /usr/sbin/mosquitto:mosquitto python3:python3 \
-        node:nodejs file:file strace:strace git:git ps:procps
+        node:nodejs file:file strace:strace git:git ps:procps openssl:openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
 }
 

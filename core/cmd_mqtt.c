@@ -165,12 +165,13 @@ static bool split_login(struct cmd_mqtt_opts *m, char *login)
     return unescape(login) && (colon == NULL || unescape(colon + 1));
 }
 
-/* mqtt://[user[:password]@]host[:port][/topic] */
+/* mqtt[s]://[user[:password]@]host[:port][/topic] */
 static bool split_url(struct cmd_mqtt_opts *m)
 {
-    char *s = m->url_text + strlen("mqtt://"), *slash, *at;
+    bool tls = strncmp(m->url, "mqtts://", strlen("mqtts://")) == 0;
+    char *s = m->url_text + strlen(tls ? "mqtts://" : "mqtt://"), *slash, *at;
 
-    if (strncmp(m->url, "mqtt://", strlen("mqtt://")) != 0 ||
+    if ((!tls && strncmp(m->url, "mqtt://", strlen("mqtt://")) != 0) ||
         strlen(m->url) >= sizeof(m->url_text))
         return false;
     snprintf(m->url_text, sizeof(m->url_text), "%s", m->url);
@@ -188,7 +189,8 @@ static bool split_url(struct cmd_mqtt_opts *m)
             return false;
         s = at + 1;
     }
-    snprintf(m->address_text, sizeof(m->address_text), "tcp://%.1000s", s);
+    snprintf(m->address_text, sizeof(m->address_text), "%s://%.1000s",
+             tls ? "ssl" : "tcp", s);
     m->address = m->address_text;
     return true;
 }
@@ -198,6 +200,7 @@ static int finish_address(const struct bt_cli_usage *usage, struct cmd_mqtt_opts
     char host[BT_CLIENT_HOST_LEN], port[8];
     const char *name = m->host != NULL ? m->host : "127.0.0.1";
     bool v6 = strchr(name, ':') != NULL;
+    bool tls = m->cafile != NULL || m->cert != NULL || m->key != NULL || m->insecure;
 
     if ((m->url != NULL) + (m->address != NULL) + (m->host != NULL || m->port != 0) > 1)
         return bt_cli_complain(usage,
@@ -206,17 +209,27 @@ static int finish_address(const struct bt_cli_usage *usage, struct cmd_mqtt_opts
         return bt_cli_complain(usage, "--url: write "
                                       "mqtt://user:password@host:port/topic");
     if (m->address == NULL) {
-        snprintf(m->address_text, sizeof(m->address_text), "tcp://%s%.900s%s:%u",
-                 v6 ? "[" : "", name, v6 ? "]" : "",
-                 (unsigned)(m->port != 0 ? m->port : 1883));
+        snprintf(m->address_text, sizeof(m->address_text), "%s://%s%.900s%s:%u",
+                 tls ? "ssl" : "tcp", v6 ? "[" : "", name, v6 ? "]" : "",
+                 (unsigned)(m->port != 0 ? m->port
+                            : tls        ? 8883
+                                         : 1883));
         m->address = m->address_text;
     }
     if (strncmp(m->address, "unix://", 7) != 0 &&
         !bt_client_split_tcp(m->address, host, port))
         return bt_cli_complain(usage,
-                               "%s is no address: write tcp://HOST:PORT or "
-                               "unix:///PATH",
+                               "%s is no address: write tcp://HOST:PORT, "
+                               "ssl://HOST:PORT or unix:///PATH",
                                m->address);
+    if (tls && !bt_client_is_tls(m->address))
+        return bt_cli_complain(usage,
+                               "--cafile, --cert, --key and --insecure are for TLS: "
+                               "write ssl://HOST:PORT");
+    m->conf.cafile = m->cafile;
+    m->conf.cert = m->cert;
+    m->conf.key = m->key;
+    m->conf.insecure = m->insecure;
     m->conf.address = m->address;
     return 0;
 }

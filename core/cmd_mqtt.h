@@ -35,9 +35,9 @@ enum cmd_mqtt_where {
 
 struct cmd_mqtt_opts {
     const char *host, *url, *address, *id, *user, *password, *version;
-    const char *will_topic, *will_payload;
+    const char *will_topic, *will_payload, *cafile, *cert, *key;
     uint32_t port, keepalive, session_expiry, qos, will_qos, timeout;
-    bool keep_session, will_retain;
+    bool keep_session, will_retain, insecure;
     struct cmd_mqtt_props props[CMD_MQTT_WHERES];
     /* Made from the options: */
     const char *url_topic; /* of --url, or NULL */
@@ -48,12 +48,20 @@ struct cmd_mqtt_opts {
 /* The rows for a struct `type` that has a `struct cmd_mqtt_opts m`. */
 #define CMD_MQTT_OPTS(type)                                                              \
     BT_CLI_OPT(type, "host", 'h', STRING, m.host, "HOST", "Broker's host (127.0.0.1)."), \
-        BT_CLI_OPT(type, "port", 'p', U32, m.port, "PORT", "Broker's port (1883).",      \
-                   .min = 1, .max = 65535),                                              \
+        BT_CLI_OPT(type, "port", 'p', U32, m.port, "PORT",                               \
+                   "Broker's port (1883, with TLS 8883).", .min = 1, .max = 65535),      \
         BT_CLI_OPT(type, "url", 'L', STRING, m.url, "URL",                               \
-                   "mqtt://user:password@host:port/topic in one."),                      \
+                   "mqtt:// or mqtts://user:password@host:port/topic in one."),          \
         BT_CLI_OPT(type, "address", 0, STRING, m.address, "ADDRESS",                     \
-                   "tcp://HOST:PORT or unix:///PATH."),                                  \
+                   "tcp://HOST:PORT, ssl://HOST:PORT or unix:///PATH."),                 \
+        BT_CLI_OPT(type, "cafile", 0, STRING, m.cafile, "FILE",                          \
+                   "TLS: CA of the broker's certificate (the system's)."),               \
+        BT_CLI_OPT(type, "cert", 0, STRING, m.cert, "FILE",                              \
+                   "TLS: the client's certificate."),                                    \
+        BT_CLI_OPT(type, "key", 0, STRING, m.key, "FILE",                                \
+                   "TLS: the key of that certificate."),                                 \
+        BT_CLI_OPT(type, "insecure", 0, FLAG, m.insecure, NULL,                          \
+                   "TLS: take any certificate of the broker."),                          \
         BT_CLI_OPT(type, "qos", 'q', U32, m.qos, "QOS", "Quality of service 0, 1 or 2.", \
                    .max = 2),                                                            \
         BT_CLI_OPT(type, "id", 'i', STRING, m.id, "ID", "Client identifier."),           \

@@ -10,74 +10,38 @@
 
 #include "core/clock.h"
 #include "core/error.h"
-#include "core/mqtt_connect.h"
+#include "core/mqtt_link.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define READ_SIZE  65536u
 #define SLICE_MS   500u /* how long a signal may wait to be seen */
 #define BUFFER_MAX ((size_t)BT_MQTT_MAX_REMAINING + 5 + READ_SIZE)
-
-static int fail(struct bt_client *c, int code, const char *fmt, ...) BT_PRINTF(3, 4);
-
-static int fail(struct bt_client *c, int code, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(c->error, sizeof(c->error), fmt, args);
-    va_end(args);
-    return code;
-}
-
-static bool stopped(const struct bt_client *c)
-{
-    return c->conf->stop != NULL && *c->conf->stop;
-}
-
-static int lost(struct bt_client *c, int error)
-{
-    return fail(c, BT_ECLOSED, "the connection to %s was lost: %s", c->conf->address,
-                error == 0 ? "the broker closed it" : strerror(error));
-}
-
-/* Wait for events on fd, a slice at most and no longer than to `until`. 1 when there are
- * some, else 0. */
-static int wait_slice(int fd, short events, uint64_t until)
-{
-    uint64_t now = bt_clock_ms(), left = until > now ? until - now : 0;
-    struct pollfd pfd = { fd, events, 0 };
-
-    return poll(&pfd, 1, (int)BT_MIN(left, SLICE_MS)) > 0;
-}
 
 /* Send all of the output buffer. */
 static int flush_out(struct bt_client *c)
 {
     uint64_t until = bt_clock_ms() + c->conf->timeout_ms;
 
-    while (c->out.len > 0) {
-        ssize_t n = send(c->fd, c->out.data, c->out.len, 0);
+    while (bt_link_unsent(c)) {
+        int r = bt_link_send(c);
 
-        if (n > 0) {
-            bt_buf_consume(&c->out, (size_t)n);
+        if (r < 0)
+            return r;
+        if (r > 0) {
             until = bt_clock_ms() + c->conf->timeout_ms;
             continue;
         }
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            return lost(c, errno);
-        if (stopped(c))
+        if (bt_client_stopped(c))
             return BT_CLIENT_STOPPED;
         if (bt_clock_ms() >= until)
-            return fail(c, BT_ETIMEOUT, "the broker at %s does not take any more data",
-                        c->conf->address);
-        wait_slice(c->fd, POLLOUT, until);
+            return bt_client_fail(c, BT_ETIMEOUT,
+                                  "the broker at %s does not take any more data",
+                                  c->conf->address);
+        bt_client_wait(c->fd, POLLOUT, until);
     }
     c->sent_ms = bt_clock_ms();
     return 0;
@@ -87,27 +51,11 @@ static int flush_out(struct bt_client *c)
 static int send_encoded(struct bt_client *c, int r)
 {
     if (r == BT_ELIMIT)
-        return fail(c, r, "the packet is larger than MQTT allows");
+        return bt_client_fail(c, r, "the packet is larger than MQTT allows");
     if (r != 0)
-        return fail(c, r, "the packet could not be built: %s", bt_error_text(r));
+        return bt_client_fail(c, r, "the packet could not be built: %s",
+                              bt_error_text(r));
     return flush_out(c);
-}
-
-static int read_more(struct bt_client *c)
-{
-    ssize_t n;
-    int r = bt_buf_reserve(&c->in, READ_SIZE);
-
-    if (r != 0)
-        return fail(c, r, "the packet does not fit in memory");
-    n = recv(c->fd, c->in.data + c->in.len, READ_SIZE, 0);
-    if (n == 0)
-        return lost(c, 0);
-    if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0
-                                                                         : lost(c, errno);
-    c->in.len += (size_t)n;
-    return 0;
 }
 
 /* Ping when it is time. *until: when to look again at the latest. */
@@ -121,8 +69,9 @@ static int keep_alive(struct bt_client *c, uint64_t *until)
         int r;
 
         if (c->pinged)
-            return fail(c, BT_ETIMEOUT, "the broker at %s does not answer any more",
-                        c->conf->address);
+            return bt_client_fail(c, BT_ETIMEOUT,
+                                  "the broker at %s does not answer any more",
+                                  c->conf->address);
         r = send_encoded(
             c, bt_mqtt_encode_simple(&c->out, c->version, BT_MQTT_PINGREQ, 0, NULL));
         if (r != 0)
@@ -157,13 +106,13 @@ static int own_affairs(struct bt_client *c, const struct bt_mqtt_packet *p, bool
         c->received[p->pid / 8] &= (uint8_t) ~(1u << p->pid % 8);
         return acknowledge(c, BT_MQTT_PUBCOMP, p->pid);
     case BT_MQTT_DISCONNECT:
-        return fail(c, BT_ECLOSED, "the broker at %s ended the connection: %s%s%.*s",
-                    c->conf->address, bt_mqtt_reason_text(p->reason),
-                    p->props.reason_string.len > 0 ? ": " : "",
-                    (int)BT_MIN(p->props.reason_string.len, (size_t)200),
-                    p->props.reason_string.len > 0
-                        ? (const char *)p->props.reason_string.ptr
-                        : "");
+        return bt_client_fail(
+            c, BT_ECLOSED, "the broker at %s ended the connection: %s%s%.*s",
+            c->conf->address, bt_mqtt_reason_text(p->reason),
+            p->props.reason_string.len > 0 ? ": " : "",
+            (int)BT_MIN(p->props.reason_string.len, (size_t)200),
+            p->props.reason_string.len > 0 ? (const char *)p->props.reason_string.ptr
+                                           : "");
     case BT_MQTT_PUBLISH:
         if (p->publish.qos == 2 && seen(c, p->pid))
             return acknowledge(c, BT_MQTT_PUBREC, p->pid);
@@ -189,8 +138,8 @@ static int take(struct bt_client *c, struct bt_mqtt_packet *out)
     if (r == 0)
         r = bt_mqtt_decode(c->in.data, len, c->version, out);
     if (r != 0)
-        return fail(c, BT_EINVAL, "%s sent something that is not MQTT: %s",
-                    c->conf->address, bt_mqtt_reason_text((unsigned)r));
+        return bt_client_fail(c, BT_EINVAL, "%s sent something that is not MQTT: %s",
+                              c->conf->address, bt_mqtt_reason_text((unsigned)r));
     c->taken = len;
     return 0;
 }
@@ -210,13 +159,14 @@ int bt_client_next(struct bt_client *c, uint64_t deadline_ms, struct bt_mqtt_pac
         }
         if (r != BT_MQTT_MORE)
             return r;
-        if (stopped(c))
+        if (bt_client_stopped(c))
             return BT_CLIENT_STOPPED;
         if (bt_clock_ms() >= until)
-            return fail(c, BT_ETIMEOUT, "no answer from %s in time", c->conf->address);
+            return bt_client_fail(c, BT_ETIMEOUT, "no answer from %s in time",
+                                  c->conf->address);
         r = keep_alive(c, &until);
-        if (r == 0 && wait_slice(c->fd, POLLIN, until))
-            r = read_more(c);
+        if (r == 0 && bt_client_wait(c->fd, POLLIN, until))
+            r = bt_link_receive(c);
         if (r != 0)
             return r;
     }
@@ -236,7 +186,7 @@ int bt_client_accept(struct bt_client *c, const struct bt_mqtt_publish *publish)
 static int drain(struct bt_client *c)
 {
     struct bt_mqtt_packet ignored;
-    int r = read_more(c);
+    int r = bt_link_receive(c);
 
     /* Deadline 1 is long past: it never waits. */
     while (r == 0)
@@ -253,7 +203,7 @@ int bt_client_wait_fd(struct bt_client *c, int fd)
 
         if (r != 0)
             return r;
-        if (stopped(c))
+        if (bt_client_stopped(c))
             return BT_CLIENT_STOPPED;
         if (poll(pfds, 2, (int)SLICE_MS) <= 0)
             continue;
@@ -280,15 +230,17 @@ static int log_in(struct bt_client *c)
     if (r != 0)
         return r;
     if (p.type != BT_MQTT_CONNACK)
-        return fail(c, BT_EINVAL, "%s did not answer the login", c->conf->address);
+        return bt_client_fail(c, BT_EINVAL, "%s did not answer the login",
+                              c->conf->address);
     if (p.reason != 0) {
         static const uint8_t v3[] = { BT_MQTT_SUCCESS,       BT_MQTT_BAD_VERSION,
                                       BT_MQTT_BAD_CLIENT_ID, BT_MQTT_UNAVAILABLE,
                                       BT_MQTT_BAD_LOGIN,     BT_MQTT_NOT_AUTHORIZED };
 
         c->reason = c->version == BT_MQTT_50 ? p.reason : v3[p.reason];
-        return fail(c, BT_CLIENT_REFUSED, "the broker at %s refused the login: %s",
-                    c->conf->address, bt_mqtt_reason_text(c->reason));
+        return bt_client_fail(c, BT_CLIENT_REFUSED,
+                              "the broker at %s refused the login: %s", c->conf->address,
+                              bt_mqtt_reason_text(c->reason));
     }
     c->session_present = p.session_present;
     if ((p.props.present & 1u << BT_MQTT_P_SERVER_KEEPALIVE) != 0)
@@ -311,7 +263,8 @@ int bt_client_connect(struct bt_client *c, const struct bt_client_conf *conf)
     c->max_qos = 2;
     c->in.max = BUFFER_MAX;
     c->out.max = BUFFER_MAX;
-    r = bt_client_open_socket(conf->address, conf->timeout_ms, &c->fd, c->error);
+    c->wire.max = BUFFER_MAX;
+    r = bt_link_open(c);
     if (r != 0)
         return r;
     c->sent_ms = bt_clock_ms();
@@ -320,9 +273,7 @@ int bt_client_connect(struct bt_client *c, const struct bt_client_conf *conf)
 
 void bt_client_deinit(struct bt_client *c)
 {
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
+    bt_link_close(c);
     bt_buf_deinit(&c->in);
     bt_buf_deinit(&c->out);
 }
@@ -355,8 +306,8 @@ static int await(struct bt_client *c, enum bt_mqtt_type type, uint16_t pid)
     if (r != 0 || p.reason < 0x80)
         return r;
     c->reason = p.reason;
-    return fail(c, BT_CLIENT_REFUSED, "the broker refused the message: %s",
-                bt_mqtt_reason_text(p.reason));
+    return bt_client_fail(c, BT_CLIENT_REFUSED, "the broker refused the message: %s",
+                          bt_mqtt_reason_text(p.reason));
 }
 
 int bt_client_publish(struct bt_client *c, const struct bt_mqtt_publish *publish,
@@ -366,14 +317,16 @@ int bt_client_publish(struct bt_client *c, const struct bt_mqtt_publish *publish
     int r;
 
     if (m.qos > c->max_qos)
-        return fail(c, BT_CLIENT_REFUSED, "the broker takes messages up to QoS %u only",
-                    (unsigned)c->max_qos);
+        return bt_client_fail(c, BT_CLIENT_REFUSED,
+                              "the broker takes messages up to QoS %u only",
+                              (unsigned)c->max_qos);
     m.pid = m.qos > 0 ? next_pid(c) : 0;
     r = bt_mqtt_encode_publish(&c->out, c->version, &m, props);
     if (r == 0 && c->max_packet > 0 && c->out.len > c->max_packet) {
         c->out.len = 0;
-        return fail(c, BT_CLIENT_REFUSED, "the broker takes packets up to %u bytes only",
-                    (unsigned)c->max_packet);
+        return bt_client_fail(c, BT_CLIENT_REFUSED,
+                              "the broker takes packets up to %u bytes only",
+                              (unsigned)c->max_packet);
     }
     r = send_encoded(c, r);
     if (r != 0 || m.qos == 0)

@@ -1,5 +1,5 @@
-/* A small blocking MQTT client for the command line: one connection over TCP or a Unix
- * socket, one message in flight. One thread. After a failure `error` holds a plain
+/* A small blocking MQTT client for the command line: one connection over TCP, TLS or a
+ * Unix socket, one message in flight. One thread. After a failure `error` holds a plain
  * sentence for the user; nothing is logged. */
 #ifndef CORE_MQTT_CLIENT_H
 #define CORE_MQTT_CLIENT_H
@@ -8,13 +8,18 @@
 
 #include <signal.h>
 
+struct bt_tls;
+
 #define BT_CLIENT_ERROR_LEN 512
 /* Conditions. */
 #define BT_CLIENT_REFUSED 1 /* the broker said no; `reason` is its code */
 #define BT_CLIENT_STOPPED 2 /* *stop became true */
 
 struct bt_client_conf {
-    const char *address; /* tcp://HOST:PORT, tcp://[V6]:PORT or unix:///PATH */
+    const char *address; /* tcp://HOST:PORT, ssl://HOST:PORT or unix:///PATH */
+    /* TLS: files, NULL = the system's CAs and no certificate of ours. */
+    const char *cafile, *cert, *key;
+    bool insecure;       /* take any certificate */
     uint32_t timeout_ms; /* for connecting and for each answer; > 0 */
     struct bt_mqtt_connect connect;
     struct bt_mqtt_props props;
@@ -31,13 +36,15 @@ struct bt_client {
     size_t taken;        /* bytes of `in` the last packet used */
     uint64_t sent_ms;    /* last time something was sent */
     struct bt_buf in, out;
+    struct bt_buf wire;     /* encrypted, on its way out */
+    struct bt_tls *tls;     /* NULL: plain */
     uint8_t received[8192]; /* a bit for each packet id with an open QoS 2 exchange */
     char error[BT_CLIENT_ERROR_LEN];
 };
 
 /* Open the connection and log in. 0, BT_CLIENT_REFUSED, BT_CLIENT_STOPPED, BT_EINVAL
- * (address), BT_EIO, BT_ETIMEOUT, BT_ECLOSED, BT_ENOMEM. bt_client_deinit is due in every
- * case. */
+ * (address), BT_EIO, BT_ETLS, BT_ETIMEOUT, BT_ECLOSED, BT_ENOMEM. bt_client_deinit is due
+ * in every case. */
 int bt_client_connect(struct bt_client *c,
                       const struct bt_client_conf *conf) BT_MUST_CHECK;
 /* Closes without DISCONNECT; may run twice. */

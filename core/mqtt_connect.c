@@ -36,12 +36,37 @@ static bool is_port(const char *s)
     return n > 0 && n <= 5 && s[n] == '\0';
 }
 
+static const struct scheme {
+    const char *prefix, *port;
+    bool tls;
+} schemes[] = {
+    { "tcp://", "1883", false }, { "mqtt://", "1883", false }, { "ssl://", "8883", true },
+    { "tls://", "8883", true },  { "mqtts://", "8883", true },
+};
+
+static const struct scheme *scheme_of(const char *address)
+{
+    for (size_t i = 0; i < BT_ARRAY_LEN(schemes); i++)
+        if (after(address, schemes[i].prefix) != NULL)
+            return &schemes[i];
+    return NULL;
+}
+
+bool bt_client_is_tls(const char *address)
+{
+    const struct scheme *scheme = scheme_of(address);
+
+    return scheme != NULL && scheme->tls;
+}
+
 bool bt_client_split_tcp(const char *address, char host[BT_CLIENT_HOST_LEN], char port[8])
 {
-    const char *s = after(address, "tcp://"), *end, *rest;
+    const struct scheme *scheme = scheme_of(address);
+    const char *s, *end, *rest;
 
-    if (s == NULL)
+    if (scheme == NULL)
         return false;
+    s = after(address, scheme->prefix);
     if (*s == '[') {
         end = strchr(++s, ']');
         rest = end != NULL ? end + 1 : NULL;
@@ -52,7 +77,7 @@ bool bt_client_split_tcp(const char *address, char host[BT_CLIENT_HOST_LEN], cha
     if (end == NULL || end == s || (size_t)(end - s) >= BT_CLIENT_HOST_LEN)
         return false;
     snprintf(host, BT_CLIENT_HOST_LEN, "%.*s", (int)(end - s), s);
-    snprintf(port, 8, "1883");
+    snprintf(port, 8, "%s", scheme->port);
     if (*rest == '\0')
         return true;
     if (*rest != ':' || !is_port(rest + 1))
@@ -156,10 +181,10 @@ int bt_client_open_socket(const char *address, uint32_t timeout_ms, int *out,
     uint64_t until = bt_clock_ms() + timeout_ms;
     const char *path = after(address, "unix://");
 
-    if (path == NULL && after(address, "tcp://") == NULL) {
+    if (path == NULL && scheme_of(address) == NULL) {
         snprintf(error, BT_CLIENT_ERROR_LEN,
                  "the address %s is not of a kind this program can use: write "
-                 "tcp://HOST:PORT or unix:///PATH",
+                 "tcp://HOST:PORT, ssl://HOST:PORT or unix:///PATH",
                  address);
         return BT_EINVAL;
     }

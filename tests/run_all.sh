@@ -63,7 +63,7 @@ cross armv7-linux-musleabihf arm-linux-gnueabihf-gcc qemu-arm-static
 
 stage "integration" "BAETYL=$program tests/run.sh"
 stage "integration with the address and undefined behaviour sanitizers" \
-    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/"
+    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/ tls/"
 stage "crash" "BAETYL=$program python3 tests/crash/crash.py $rounds"
 stage "fuzz" "make -s fuzz"
 stage "build for aarch64-macos" "JOBS=$jobs tests/lint/darwin.sh; case \$? in

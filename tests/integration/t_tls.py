@@ -6,7 +6,7 @@ import ssl
 import time
 
 import raw
-from harness import SLOW, check, contains, equal, need_tool, test, until
+from harness import BAETYL, RUNNER, SLOW, check, contains, equal, need_tool, test, until
 from raw import Raw
 from tlscerts import Authority
 
@@ -391,3 +391,35 @@ def does_not_start_without_its_files(t):
     s.start(wait=False)
     equal(s.process.wait(10 * SLOW), 1, "exit status")
     contains(s.log(), "server.key: No such file", "log")
+
+
+@test
+def own_clients(t):
+    ca, other = Authority(t), Authority(t, "other")
+    pump = ca.issue("pump")
+    s = hub(t, ca, "[{address: 'ssl://127.0.0.1:0', certificate: {require: required}}, {address: 'ssl://127.0.0.1:0'}]")
+    port, free = s.ports("ssl")
+    mine = ["--cafile", ca.ca, "--cert", pump[0], "--key", pump[1]]
+    sub = t.spawn(RUNNER + [BAETYL, "sub", "-h", "127.0.0.1", "-p", str(port), "-t", "c/#", "-C", "3", "-v"] + mine)
+    until(lambda: t.command("pub", "--address", "ssl://localhost:%d" % port, "-t", "c/1", "-m", "one", "-q", "1", "-r",
+                            *mine)[0] == 0, what="publish")
+    big = os.urandom(300000).hex().encode()
+    equal(t.command("pub", "-L", "mqtts://127.0.0.1:%d/c/2" % free, "--cafile", ca.ca, "-s", "-q", "2",
+                    stdin=big)[0], 0, "exit status")
+    equal(t.command("pub", "--address", "tls://127.0.0.2:%d" % free, "-t", "c/3", "-m", "three", "--insecure")[0], 1,
+          "nobody listens there")
+    equal(t.command("pub", "--address", "tls://[::ffff:127.0.0.1]:%d" % free, "-t", "c/3", "-m", "three",
+                    "--insecure")[0], 0, "exit status")
+    out = sub.communicate(timeout=10 * SLOW)[0]
+    check(b"c/1 one" in out and b"c/2 " + big in out and b"c/3 three" in out, "messages")
+    for args, why in ((["--cafile", other.ca], "not correctly signed"), (["--cafile", "/nowhere"], "/nowhere: No such"),
+                      (["--cafile", ca.ca, "--cert", pump[0]], "both"), ([], "not correctly signed")):
+        code, _, error = t.command("pub", "--address", "ssl://127.0.0.1:%d" % free, "-t", "x", "-n", *args)
+        equal(code, 1, "exit status")
+        contains(error, why, "error")
+    code, _, error = t.command("pub", "--address", "ssl://127.0.0.1:%d" % port, "-t", "x", "-n", "--cafile", ca.ca)
+    equal(code, 1, "without a certificate")
+    code, _, error = t.command("pub", "--address", "ssl://[::ffff:127.0.0.1]:%d" % free, "-t", "x", "-n", "--cafile",
+                               ca.ca)
+    contains(error, "does not match", "another name")
+    equal(t.command("pub", "--address", "tcp://127.0.0.1:1", "-t", "x", "-n", "--insecure")[0], 2, "exit status")
