@@ -1,6 +1,7 @@
 """Clients that people use, over every transport they can: mosquitto's, paho's for Python and for C,
 MQTT.js in Node and in Chromium. QoS 0, 1 and 2, retained messages, wills, sessions."""
 import base64
+import concurrent.futures
 import hashlib
 import http.server
 import os
@@ -158,9 +159,9 @@ def paho_python(t, hub, scheme, version):
 @test
 def paho_for_python(t):
     hub = Hub(t)
-    for scheme in SCHEMES:
-        for version in (V4, V5):
-            paho_python(t, hub, scheme, version)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(paho_python, t, hub, s, v) for s in SCHEMES for v in (V4, V5)]:
+            done.result()
 
 
 # ---- paho for C ----
@@ -192,6 +193,7 @@ def paho_for_c(t):
 
 
 def node_modules():
+    """The folder with MQTT.js."""
     path = os.environ.get("NODE_CLIENTS", "")
     if not path:
         raise Skip("MQTT.js cannot be had here (npm is needed once)")
@@ -200,7 +202,9 @@ def node_modules():
 
 @test
 def mqttjs_in_node(t):
-    need_tool("node")
+    version = t.run([need_tool("node"), "--version"])[1].decode().strip()
+    if int(version.lstrip("v").split(".")[0]) < 16:
+        raise Skip("Node %s is too old for MQTT.js" % version)
     modules, hub = node_modules(), Hub(t)
     urls = [hub.url(s, {"tcp": "mqtt", "ssl": "mqtts"}.get(s)) for s in SCHEMES]
     code, out, err = t.run(["node", os.path.join(CLIENTS, "node.js"), modules, hub.ca.ca] + urls, 50)
