@@ -214,6 +214,18 @@ static const struct bt_conf_row hub_rows[] = {
             .min = 1, .max = 65535),
     HUB_ROW("limits.topic.length", U32, max_topic, "65535", "Bytes of a topic or filter.",
             .min = 1, .max = 65535),
+    HUB_ROW("limits.client.id.length", U32, max_client_id, "1024",
+            "Bytes of a client identifier.", .min = 1, .max = 1024),
+    HUB_ROW(
+        "limits.client.id.plain", BOOL, plain_client_id, "false",
+        "Refuse client identifiers with other characters than 0-9, A-Z, a-z, _ and -."),
+    HUB_ROW("message.payload.check", BOOL, check_payload, "false",
+            "Refuse version 5 messages that say they are UTF-8 and are not."),
+    HUB_ROW(
+        "response.topic", STRING, response_topic, NULL,
+        "Answered to clients that ask for Response Information, with their identifier "
+        "as a further level: where they may want answers.",
+        .max = 1024, .match = "^[^$+#][^+#]*$"),
     HUB_ROW("limits.topic.aliases", U32, max_aliases, "10",
             "Topic aliases that a version 5 client may set.", .max = 65535,
             .flags = BT_CONF_RELOAD),

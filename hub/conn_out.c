@@ -16,6 +16,7 @@
 #define PROP_MESSAGE_EXPIRY  0x02
 #define PROP_SUBSCRIPTION_ID 0x0b
 #define PROP_TOPIC_ALIAS     0x23
+#define PROP_REASON_STRING   0x1f
 #define ALIAS_LEN            3u
 
 static struct hub_conn *conn_of(struct hub_link *l)
@@ -216,11 +217,30 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     hub_conn_touch(c);
 }
 
+/* Bytes of the reason in words, when the client wants them and can take them. */
+static size_t reason_words(const struct hub_conn *c, uint8_t reason)
+{
+    size_t n = strlen(bt_mqtt_reason_text(reason));
+
+    if (c->v5 != NULL && (c->v5->no_problem || !hub_conn_fits(c, 9 + n)))
+        return 0;
+    return n <= 100 ? n : 0; /* lengths of one byte */
+}
+
+/* A property block with the reason in words. */
+static void put_words(uint8_t *at, uint8_t reason, size_t n)
+{
+    at[0] = (uint8_t)(3 + n);
+    at[1] = PROP_REASON_STRING;
+    (void)put(put_u16(at + 2, n), bt_mqtt_reason_text(reason), n);
+}
+
 static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
                   uint64_t token, uint8_t reason)
 {
     struct hub_conn *c = conn_of(l);
     bool with_reason = c->version == BT_MQTT_50 && reason != 0;
+    size_t words = 0;
     uint8_t *at;
 
     (void)token;
@@ -230,17 +250,21 @@ static void acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
         doom(c); /* 3.1.1 has no negative PUBACK: the client sends it again */
         return;
     }
-    at = hub_outq_room(&c->out, with_reason ? 5 : 4);
+    if (with_reason && reason >= 0x80)
+        words = reason_words(c, reason);
+    at = hub_outq_room(&c->out, words > 0 ? 9 + words : with_reason ? 5 : 4);
     if (at == NULL) {
         doom(c);
         return;
     }
     hub_count_out(&c->worker->counts, type);
     at[0] = (uint8_t)(type << 4 | (type == BT_MQTT_PUBREL ? 2 : 0));
-    at[1] = with_reason ? 3 : 2;
+    at[1] = (uint8_t)(words > 0 ? 7 + words : with_reason ? 3 : 2);
     (void)put_u16(at + 2, pid);
     if (with_reason)
         at[4] = reason;
+    if (words > 0)
+        put_words(at + 5, reason, words);
     hub_conn_touch(c);
 }
 

@@ -110,17 +110,34 @@ static int assign_id(struct hub_conn *c, struct login *in)
     return 0;
 }
 
-static uint8_t check_will(const struct hub *hub, const struct login *in)
+static uint8_t check_will(const struct hub_conn *c, const struct login *in)
 {
     const struct bt_mqtt_will *will = &in->packet.connect.will;
 
     if (!will->present)
         return 0;
-    if (!hub_topic_allowed(hub, will->topic))
+    if (!hub_topic_allowed(c->worker->hub, will->topic))
         return BT_MQTT_BAD_TOPIC;
     if (!hub_principal_may_publish(in->principal, in->id, will->topic))
         return BT_MQTT_NOT_AUTHORIZED;
+    if (c->worker->conf->check_payload && will->props.payload_format == 1 &&
+        !hub_payload_is_text(will->payload))
+        return BT_MQTT_BAD_PAYLOAD;
     return 0;
+}
+
+static bool id_allowed(const struct hub_conf *conf, struct bt_slice id)
+{
+    if (id.len > conf->max_client_id)
+        return false;
+    for (size_t i = 0; conf->plain_client_id && i < id.len; i++) {
+        uint8_t ch = id.ptr[i];
+
+        if (!(ch >= '0' && ch <= '9') && !(ch >= 'A' && ch <= 'Z') &&
+            !(ch >= 'a' && ch <= 'z') && ch != '_' && ch != '-')
+            return false;
+    }
+    return true;
 }
 
 /* 0, the reason to refuse, or HUB_LOGIN_WAITS. */
@@ -128,12 +145,12 @@ static int admit(struct hub_conn *c, struct login *in)
 {
     int r;
 
-    if (in->id.len > HUB_MAX_CLIENT_ID)
+    if (!id_allowed(c->worker->conf, in->id))
         return BT_MQTT_BAD_CLIENT_ID;
     if (has(&in->packet.props, BT_MQTT_P_AUTH_METHOD))
         return BT_MQTT_BAD_AUTH_METHOD;
     r = hub_login(c, &in->packet.connect, &in->principal);
-    return r != 0 ? r : check_will(c->worker->hub, in);
+    return r != 0 ? r : check_will(c, in);
 }
 
 /* Seconds; UINT32_MAX is for ever. */
@@ -218,14 +235,35 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
         p->present |= 1u << BT_MQTT_P_ASSIGNED_CLIENT_ID;
 }
 
+/* A topic of its own below the configured one, for a client that asked (§3.2.2.3.14). */
+static int add_response_info(const struct hub_conn *c, const struct login *in,
+                             struct bt_buf *text, struct bt_mqtt_props *p)
+{
+    const char *prefix = c->worker->conf->response_topic;
+
+    if (prefix == NULL || in->packet.props.request_response == 0 ||
+        !bt_mqtt_topic_ok(in->id))
+        return 0;
+    if (bt_buf_append(text, prefix, strlen(prefix)) != 0 ||
+        bt_buf_append_u8(text, '/') != 0 ||
+        bt_buf_append(text, in->id.ptr, in->id.len) != 0)
+        return BT_ENOMEM;
+    p->present |= 1u << BT_MQTT_P_RESPONSE_INFO;
+    p->response_info = (struct bt_slice){ text->data, text->len };
+    return 0;
+}
+
 static int send_connack(struct hub_conn *c, const struct login *in, bool present)
 {
     struct bt_mqtt_props p;
     struct bt_buf b bt_cleanup(bt_buf_deinit) = { 0 };
+    struct bt_buf info bt_cleanup(bt_buf_deinit) = { 0 };
     int r;
 
     fill_connack(c, in, &p);
-    r = bt_mqtt_encode_connack(&b, c->version, present, 0, &p);
+    r = add_response_info(c, in, &info, &p);
+    if (r == 0)
+        r = bt_mqtt_encode_connack(&b, c->version, present, 0, &p);
     if (r == 0)
         hub_conn_send(c, &b);
     return r;

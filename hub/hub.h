@@ -76,6 +76,10 @@ struct hub_conf {
     uint32_t max_levels;            /* topic levels */
     uint32_t max_topic;             /* topic bytes */
     uint32_t max_aliases;           /* topic aliases of one client */
+    uint32_t max_client_id;         /* bytes */
+    bool plain_client_id;           /* only 0-9 A-Z a-z _ - */
+    bool check_payload;             /* of messages that say they are UTF-8 */
+    char *response_topic;           /* told to clients that ask; NULL: nothing */
     int64_t max_session_expiry;     /* ms, 0 = no limit */
     int64_t max_keepalive;          /* ms, 0 = no limit */
     uint32_t max_connections;

@@ -34,6 +34,18 @@ static int check_props(struct hub_conn *c, struct bt_mqtt_publish *m,
                              &m->topic);
 }
 
+/* Before its acknowledgement, or the close at QoS 0 or in version 3. */
+static uint8_t check_payload(const struct hub_conn *c, const struct bt_mqtt_publish *m,
+                             const struct bt_mqtt_props *props)
+{
+    bool text = (props->present & (1u << BT_MQTT_P_PAYLOAD_FORMAT)) != 0 &&
+                props->payload_format == 1;
+
+    return text && c->worker->conf->check_payload && !hub_payload_is_text(m->payload)
+               ? BT_MQTT_BAD_PAYLOAD
+               : 0;
+}
+
 static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
 {
     struct hub_session *s = c->link.session;
@@ -72,6 +84,12 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
             pub.expiry_s = BT_MAX(props.message_expiry, 1u);
         if (hub_props_forward(&props, &filtered, &pub.props) != 0)
             refused = BT_MQTT_QUOTA;
+        if (refused == 0)
+            refused = check_payload(c, &m, &props);
+        if (refused == BT_MQTT_BAD_PAYLOAD && m.qos == 0) {
+            bt_buf_deinit(&filtered);
+            return refused;
+        }
     }
     hub_session_publish(s, &pub, m.pid, 0, refused);
     hub_pub_deinit(&pub);

@@ -71,6 +71,21 @@ int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
     return r;
 }
 
+bool hub_payload_is_text(struct bt_slice payload)
+{
+    while (payload.len > 0) {
+        const uint8_t *nul = memchr(payload.ptr, 0, payload.len);
+        size_t n = nul == NULL ? payload.len : (size_t)(nul - payload.ptr);
+
+        if (!bt_mqtt_utf8_ok((struct bt_slice){ payload.ptr, n }))
+            return false;
+        n = BT_MIN(n + 1, payload.len);
+        payload.ptr += n;
+        payload.len -= n;
+    }
+    return true;
+}
+
 static bool within(const struct hub *hub, struct bt_slice t)
 {
     uint32_t levels = 1;

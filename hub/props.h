@@ -12,6 +12,8 @@ struct hub;
  * travel, otherwise bytes in b. Valid as long as both. 0 or BT_ENOMEM. */
 int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
                       struct bt_slice *out) BT_MUST_CHECK;
+/* Well-formed UTF-8; unlike in a topic, U+0000 is allowed (MQTT 5.0 §3.3.2.3.2). */
+bool hub_payload_is_text(struct bt_slice payload);
 /* Within the configured length and number of levels, and not a $ topic. */
 bool hub_topic_allowed(const struct hub *hub, struct bt_slice topic);
 /* The same for a filter; $share/name/ is looked through. */

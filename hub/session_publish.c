@@ -90,7 +90,9 @@ static bool enter(struct hub_session *s, struct hub_unacked *u)
     return u->incoming;
 }
 
-static void route(struct hub_session *s, struct hub_pub *pub, struct hub_ticket *ticket)
+/* Returns the reason to acknowledge with. */
+static uint8_t route(struct hub_session *s, struct hub_pub *pub,
+                     struct hub_ticket *ticket)
 {
     uint32_t n = hub_route(s->worker, pub, ticket);
 
@@ -98,6 +100,8 @@ static void route(struct hub_session *s, struct hub_pub *pub, struct hub_ticket 
         hub_record(s, &(struct hub_fact){ HUB_EV_NOBODY, .text = pub->topic });
     else
         hub_trace(s, HUB_EV_ROUTED, .n = n, .text = pub->topic);
+    return n > 0 || s->worker->conf->rules.n > 0 ? BT_MQTT_SUCCESS
+                                                 : BT_MQTT_NO_MATCHING_SUBSCRIBERS;
 }
 
 static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now)
@@ -114,7 +118,9 @@ static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unack
         }
     }
     if (now->reason == 0)
-        route(s, pub, store ? &u->ticket : NULL);
+        now->reason = route(s, pub, store ? &u->ticket : NULL);
+    if (u != NULL)
+        u->reason = now->reason;
     if (u == NULL)
         answer(s, now);
     else if (store)
@@ -137,7 +143,7 @@ void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pi
             now.reason = BT_MQTT_QUOTA;
         publish(s, pub, &now);
     } else if (refused == 0) {
-        route(s, pub, NULL);
+        (void)route(s, pub, NULL);
     }
 }
 
@@ -153,5 +159,5 @@ void hub_session_published(struct hub_unacked *u)
     }
     if (failed)
         hub_refused(s, HUB_REFUSED_PUBLISH, (struct bt_slice){ NULL, 0 }, BT_MQTT_QUOTA);
-    finish(s, u, failed ? BT_MQTT_QUOTA : BT_MQTT_SUCCESS);
+    finish(s, u, failed ? BT_MQTT_QUOTA : u->reason);
 }

@@ -3,7 +3,7 @@ import time
 
 import raw
 from harness import HUB, check, equal
-from mqtt5 import Five, five, normative, props
+from mqtt5 import Five, five, normative, props, will_connect
 from raw import Raw
 
 
@@ -248,3 +248,208 @@ def message_expiry(t):
     late.sub(("x/#", 0))
     equal(sorted(late.get()["payload"] for _ in range(2)), want, "retained")
     late.quiet()
+
+
+# ---- PUBLISH and its acknowledgement ----
+
+@normative("MQTT-3.4.2-1", "MQTT-3.4.2-2", "MQTT-3.3.5-2", "MQTT-3.1.2-29")
+def puback_reasons(t):
+    s = t.baetyl(HUB + """  limits: {topic: {length: 20}}
+  principals:
+    - {username: u, password: p, permissions: [{action: pub, permit: ['may/#', 'x']}, {action: sub, permit: ['#']}]}
+""")
+    r = five(t, s, "c", user="u", password="p")
+    quiet = five(t, s, "q", user="u", password="p", request_problem=0)
+    small = five(t, s, "s", user="u", password="p", max_packet=20)
+    five(t, s, "sub", ("may/x", 1), user="u", password="p")
+    rows = (("may/x", 0, None), ("may/y", 0x10, None), ("no", 0x87, b"not authorized"),
+            ("may/" + "x" * 20, 0x90, b"topic name invalid"), ("$SYS/x", 0x87, b"not authorized"))
+    for topic, code, words in rows:
+        for client, want in ((r, words), (quiet, None), (small, None)):
+            equal(client.pub1(topic, "m"), code, "PUBACK for %s" % topic)
+            equal(client.puback_props.get("reason_string"), want, "reason string for %s" % topic)
+    r.pub("no", "QoS 0 has no answer")
+    r.ping()
+    five(t, s, "off", ("x", 1), clean=False, session_expiry=100, user="u", password="p").leave()
+    equal(r.pub1("x", "stored"), 0, "for a session that is away")
+
+
+@normative("MQTT-3.3.2-4", "MQTT-3.1.3-10")
+def payload_format(t):
+    s = t.baetyl(HUB + "  message: {payload: {check: true}}\n")
+    sub = five(t, s, "sub", ("t", 0))
+    r = five(t, s, "pub")
+    for good in (b"plain", "grün \U0001f600".encode(), b"a\0b", b""):
+        r.pub1("t", good, payload_format=1)
+        m = sub.get()
+        equal((m["payload"], m["props"]), (good, {"payload_format": 1}), "delivered")
+    for bad in (b"\xff", b"a\0\xc0\x80", b"\xed\xa0\x80"):
+        equal(r.pub1("t", bad, payload_format=1), 0x99, "PUBACK")
+        equal(r.pub1("t", bad, payload_format=0), 0, "PUBACK")
+        equal(sub.get()["payload"], bad, "unspecified bytes")
+        five(t, s, "zero").pub("t", bad, payload_format=1).ended(0x99)
+    w = Five(t, s.port)
+    w.send(will_connect("w", "t", b"\xff", will_props=props(payload_format=1)))
+    w.connack(0x99)
+    r.pub("t", "x", payload_format=2).ended(0x82)
+    free = t.baetyl()
+    equal(five(t, free, "c").pub1("t", b"\xff", payload_format=1), 0x10, "not checked by default")
+
+
+@normative("MQTT-3.3.2-13", "MQTT-3.3.2-14", "MQTT-3.3.2-15", "MQTT-3.3.2-16", "MQTT-3.3.2-17", "MQTT-3.3.2-18",
+           "MQTT-3.3.2-19", "MQTT-3.3.2-20", "MQTT-3.1.2-28")
+def request_and_response(t):
+    s = t.baetyl(HUB + "  response: {topic: answers}\n")
+    asker = Five(t, s.port)
+    _, p = asker.open("asker", request_response=1)
+    equal(p["response_info"], b"answers/asker", "response information")
+    check("response_info" not in Five(t, s.port).open("b", request_response=0)[1], "not asked")
+    check("response_info" not in Five(t, s.port).open("b")[1], "not asked")
+    check("response_info" not in Five(t, s.port).open("a+b", request_response=1)[1], "not a topic")
+    asker.sub(("answers/asker", 1))
+    server = five(t, s, "server", ("ask", 1))
+    users = [("b", "1"), ("a", "2"), ("b", "3"), ("", "")]
+    asker.pub1("ask", "what", response_topic="answers/asker", correlation_data=b"\0\xff",
+               content_type="text/plain", more=[("user", u) for u in users])
+    m = server.get()
+    equal(m["props"].pop("user"), [(a.encode(), b.encode()) for a, b in users], "user properties in order")
+    equal(m["props"], {"response_topic": b"answers/asker", "correlation_data": b"\0\xff",
+                       "content_type": b"text/plain"}, "properties")
+    server.pub1(m["props"]["response_topic"].decode(), "this", correlation_data=m["props"]["correlation_data"])
+    equal(asker.get()["props"], {"correlation_data": b"\0\xff"}, "answer")
+    for bad in ("a/+", "#", ""):
+        five(t, s, "bad").pub("t", "x", response_topic=bad).ended(0x82)
+    five(t, s, "bad").send(raw.publish("t", "x", level=5, props=b"\4\x03\0\1\xff")).ended(0x81)
+
+
+# ---- Limits of the client ----
+
+@normative("MQTT-3.1.2-24", "MQTT-3.1.2-25", "MQTT-3.2.2-15")
+def maximum_packet_size(t):
+    s = t.baetyl(HUB + "  message: {length: {max: 1k}}\n")
+    r = Five(t, s.port)
+    _, p = r.open("c", max_packet=100)
+    equal(p["max_packet"], 1024, "the hub's own")
+    r.sub(("t", 1))
+    pub = five(t, s, "pub")
+    for n in (50, 92, 93, 200, 60):
+        pub.pub1("t", b"x" * n)
+    equal([len(r.get()["payload"]) for _ in range(3)], [50, 92, 60], "too large ones are left out")
+    r.quiet()
+    filters = [("a/%d/#/b" % i, 0) for i in range(85)]
+    equal(r.sub(*filters), [0x8f] * 85, "SUBACK without words")
+    equal(r.suback_props, {}, "no words")
+    r.send(raw.subscribe(*[("a/%d" % i, 0) for i in range(120)], level=5)).closed()
+    big = five(t, s, "big")
+    equal(big.pub("t", b"x" * 2000).ended(0x95)["reason_string"], b"packet too large", "inbound")
+    tiny = Five(t, s.port)
+    tiny.send(raw.connect("tiny", level=5, props=props(max_packet=5))).closed()
+    Five(t, s.port).send(raw.connect("x", level=5, props=props(max_packet=0))).closed()
+
+
+@normative("MQTT-4.9.0-1", "MQTT-4.9.0-2", "MQTT-4.9.0-3", "MQTT-3.3.4-9", "MQTT-3.3.4-7")
+def receive_maximum(t):
+    s = t.baetyl()
+    r = five(t, s, "c", ("t", 1), receive_max=3)
+    pub = five(t, s, "pub")
+    for i in range(8):
+        pub.pub1("t", str(i))
+    held = [r.get(ack=False) for _ in range(3)]
+    r.quiet()
+    r.ping()
+    pub.pub("t", "QoS 0 passes")
+    equal(r.get()["qos"], 0, "QoS 0")
+    for i in range(5):
+        r.send(raw.packet(0x40, held.pop(0)["pid"].to_bytes(2, "big")))
+        held.append(r.get(ack=False))
+        equal(held[-1]["payload"], str(i + 3).encode(), "one for each PUBACK")
+    five(t, s, "bad")
+    x = Five(t, s.port)
+    x.send(raw.connect("x", level=5, props=props(receive_max=0)))
+    got = x.packet()
+    check(got is None or got[2][1] == 0x82, "receive maximum 0")
+
+
+# ---- Identifiers, sessions, the end ----
+
+@normative("MQTT-3.1.3-5", "MQTT-3.1.3-8", "MQTT-3.1.4-3", "MQTT-3.1.2-4", "MQTT-3.1.2-5", "MQTT-3.1.2-6",
+           "MQTT-3.2.2-2", "MQTT-3.2.2-3", "MQTT-3.2.2-6")
+def identifiers_and_sessions(t):
+    s = t.baetyl(HUB + "  limits: {client: {id: {length: 23, plain: true}}}\n")
+    for good in ("a", "A-z_0", "x" * 23):
+        five(t, s, good).leave()
+    for bad in ("x" * 24, "a/b", "a b", "grün"):
+        Five(t, s.port).open(bad, code=0x85)
+        Raw(t, s.port).login(bad, code=2)
+    free = t.baetyl()
+    five(t, free, "any/thing ü" + "x" * 500)
+    steps = ((False, 100, 0), (False, 100, 1), (True, 100, 0), (False, 0, 1), (False, 100, 0), (False, 1, 1))
+    for clean, expiry, present in steps:
+        r = Five(t, free.port)
+        equal(r.open("s", clean, session_expiry=expiry)[0], present, "%r" % ((clean, expiry, present),))
+        r.leave()
+    time.sleep(1.2)
+    r = Five(t, free.port)
+    equal(r.open("s", False, session_expiry=0xffffffff)[0], 0, "expired")
+    r.leave(session_expiry=1)
+    r = Five(t, free.port)
+    equal(r.open("s", False, session_expiry=100)[0], 1, "not yet expired")
+    r.leave(session_expiry=0)
+    r = Five(t, free.port)
+    equal(r.open("s", False, session_expiry=100)[0], 0, "ended by DISCONNECT")
+    other = five(t, free, "s", clean=False)
+    equal(r.ended(0x8e)["reason_string"], b"session taken over", "takeover")
+    other.ping()
+
+
+@normative("MQTT-3.14.0-1", "MQTT-3.14.4-1", "MQTT-3.14.4-2", "MQTT-3.1.4-5")
+def the_server_says_why(t):
+    s = t.baetyl()
+    r = five(t, s, "c")
+    old = raw.session(t, s, "old")
+    other = five(t, s, "other", keepalive=1)
+    other.send(raw.publish("t", b"x" * 100, level=5)[:20])
+    equal(other.ended(0x8d)["reason_string"], b"keep alive timeout", "half a packet is no sign of life for ever")
+    equal(s.stop(), 0, "exit status")
+    equal(r.ended(0x8b)["reason_string"], b"server shutting down", "stop")
+    equal(old.packet(), None, "3.1.1 is closed")
+
+
+@normative("MQTT-1.5.4-1", "MQTT-1.5.4-2", "MQTT-1.5.4-3", "MQTT-1.5.5-1", "MQTT-1.5.7-1", "MQTT-4.7.3-2",
+           "MQTT-3.3.2-1", "MQTT-3.3.2-2", "MQTT-3.1.3-4", "MQTT-3.1.3-11", "MQTT-3.8.3-1", "MQTT-3.10.3-1")
+def text_is_utf8(t):
+    s = t.baetyl()
+    bad = (b"\xff", b"a\xc0\x80", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf4\x90\x80\x80", b"a\0b", b"\xe2\x82")
+    for text in bad:
+        five(t, s, "c").pub(text, "x").ended(0x81)
+        five(t, s, "c").send(raw.subscribe((text, 0), level=5)).ended(0x81)
+        five(t, s, "c").send(raw.unsubscribe(text, level=5)).ended(0x81)
+        five(t, s, "c").pub("t", "x", user=(text, "v")).ended(0x81)
+        five(t, s, "c").pub("t", "x", content_type=text).ended(0x81)
+        check(Five(t, s.port).send(raw.connect(text, level=5)).closed(), "identifier")
+        check(Five(t, s.port).send(will_connect("w", text, "x")).closed(), "will topic")
+    sub = five(t, s, "sub", ("#", 0))
+    r = five(t, s, "pub")
+    bom = b"\xef\xbb\xbfa"
+    for topic in (bom.decode(), "ÿ/\U0001f600", "\ufffe", "\x01"):
+        r.pub(topic, "x")
+        equal(sub.get()["topic"], topic, "kept as it is")
+    for length in (b"\x80\x80\x80\x80\x01", b"\xff\xff\xff\xff\x7f", b"\x80\x00"):
+        five(t, s, "c").send(b"\x30" + length + b"\0\1ax").ended(0x81)
+
+
+@normative("MQTT-4.7.2-1", "MQTT-4.7.1-3", "MQTT-4.7.3-4")
+def dollar_topics(t):
+    s = t.baetyl()
+    r = five(t, s, "c", ("#", 0), ("+/x", 0), ("+", 0))
+    equal(r.pub1("$x", "m"), 0x87, "PUBACK")
+    equal(r.pub1("$SYS/x", "m"), 0x87, "PUBACK")
+    r.quiet(1.2)
+    old = raw.session(t, s, "old")
+    old.send(raw.publish("$SYS/x", "m")).closed()
+    pub = five(t, s, "pub")
+    pub.pub1("/$x", "inside")
+    five(t, s, "inside", ("/+", 0), ("a", 0)).quiet(0.1)
+    pub.pub("A", "case")
+    pub.pub("a b", "blank")
+    equal([r.get()["topic"] for _ in range(3)], ["/$x", "A", "a b"], "topics")
