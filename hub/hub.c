@@ -18,6 +18,7 @@
 #include "hub/hub_internal.h"
 #include "hub/listener.h"
 #include "hub/login.h"
+#include "hub/query.h"
 #include "hub/settings.h"
 #include "hub/stats.h"
 #include "hub/will.h"
@@ -196,7 +197,10 @@ static int hub_create(const struct bt_module_env *env, void **out)
     hub->conf = env->conf;
     hub->super = env->super;
     hub->main_loop = env->main_loop;
+    hub->api = env->api;
     r = build(hub);
+    if (r == 0)
+        r = hub_query_add(hub, hub->api);
     if (r != 0) {
         hub_free(hub);
         return r;
@@ -253,6 +257,7 @@ static void hub_free(void *self)
 {
     struct hub *hub = self;
 
+    bt_api_remove(hub->api, hub);
     bt_metric_source_remove(&hub->gauges);
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         if (hub->workers[i] != NULL)

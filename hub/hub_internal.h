@@ -34,6 +34,7 @@ struct hub {
     uint32_t n_workers;
     struct hub_worker *workers[HUB_MAX_WORKERS];
     struct bt_metric_source gauges;
+    struct bt_api *api; /* NULL: no control socket */
     _Atomic uint64_t next_sid;
     _Atomic uint32_t n_conns;
     _Atomic uint32_t n_running; /* workers that have not drained yet */

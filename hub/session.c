@@ -53,6 +53,7 @@ struct hub_session *hub_session_new(struct hub_worker *w, struct bt_slice id,
     s->id_len = (uint16_t)id.len;
     s->hash = hub_id_hash(id);
     s->worker = w;
+    s->since_s = (uint32_t)(bt_loop_ms(w->loop) / 1000);
     s->sid = sid;
     if (hub_worker_add_session(w, s) != 0) {
         bt_metric_add(&hub_m_offline, -1);
@@ -419,6 +420,7 @@ struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pi
 
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
 {
+    hub_trace(s, HUB_EV_ACKED, .n = hub_qseq_pid(e->qseq), .text = hub_msg_topic(e->msg));
     take_out(s, e);
     hub_session_pump(s);
 }
@@ -449,6 +451,7 @@ void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t wind
         bt_metric_add(&hub_m_offline, -1);
         bt_metric_add(&hub_m_online, 1);
     }
+    s->since_s = (uint32_t)(bt_loop_ms(s->worker->loop) / 1000);
     s->link = l;
     l->session = s;
     s->link_serial++;
@@ -504,6 +507,7 @@ void hub_session_detach(struct hub_session *s, bool will)
         bt_metric_add(&hub_m_online, -1);
         bt_metric_add(&hub_m_offline, 1);
     }
+    s->since_s = (uint32_t)(bt_loop_ms(s->worker->loop) / 1000);
     s->link = NULL;
     s->link_serial++;
     hub_share_mark(s);

@@ -99,7 +99,8 @@ struct hub_session {
     uint32_t hash;
     uint32_t n_queued; /* in memory, in flight included */
     uint32_t n_unacked, n_filters;
-    uint32_t n_owed; /* publishes of this connection that are not completed */
+    uint32_t since_s; /* loop time when it was last connected, or left */
+    uint32_t n_owed;  /* publishes of this connection that are not completed */
     uint16_t n_inflight, window;
     uint16_t id_len;
     bool recheck;    /* what waits may no longer be permitted: check before sending */

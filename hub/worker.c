@@ -16,6 +16,7 @@
 #include "hub/listener.h"
 #include "hub/local.h"
 #include "hub/login.h"
+#include "hub/query.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
 #include "hub/will.h"
@@ -114,6 +115,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_LEFT] = on_left,
     [HUB_W_CHECKED] = hub_login_checked,
     [HUB_W_SETTINGS] = hub_worker_settings,
+    [HUB_W_QUERY] = hub_query_handle,
     [HUB_W_STOP] = on_stop,
     [HUB_W_QUIT] = on_quit,
 };
