@@ -47,9 +47,7 @@ int hub_on_pubrec(struct hub_conn *c, const uint8_t *p, size_t n)
     struct ack a;
     int r = read_ack(c, p, n, &a);
 
-    if (r == 0)
-        hub_session_pubrec(c->link.session, a.pid, a.reason);
-    return r;
+    return r == 0 ? hub_session_pubrec(c->link.session, a.pid, a.reason) : r;
 }
 
 int hub_on_pubrel(struct hub_conn *c, const uint8_t *p, size_t n)
@@ -57,9 +55,7 @@ int hub_on_pubrel(struct hub_conn *c, const uint8_t *p, size_t n)
     struct ack a;
     int r = read_ack(c, p, n, &a);
 
-    if (r == 0)
-        hub_session_pubrel(c->link.session, a.pid);
-    return r;
+    return r == 0 ? hub_session_pubrel(c->link.session, a.pid) : r;
 }
 
 int hub_on_pubcomp(struct hub_conn *c, const uint8_t *p, size_t n)

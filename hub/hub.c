@@ -64,6 +64,7 @@ static int load_session(void *arg, uint64_t sid, const char *client_id,
     s->qseq = last_qseq;
     s->on_disk = rows > 0;
     s->disk_from = first_qseq;
+    s->n_unsure = (uint16_t)BT_MIN(rows, l->hub->conf->max_inflight);
     if (expiry_s != UINT32_MAX) {
         int64_t since = disconnected_ms != 0 ? disconnected_ms : bt_clock_wall_ms();
 
@@ -80,6 +81,13 @@ static struct hub_session *loaded_session(const struct loading *l, uint64_t sid)
     for (uint32_t i = 0; (s == NULL || s->sid != sid) && i < l->hub->n_workers; i++)
         s = hub_worker_find_sid(l->hub->workers[i], sid);
     return s;
+}
+
+static int load_incoming(void *arg, uint64_t sid, uint16_t pid)
+{
+    struct hub_session *s = loaded_session(arg, sid);
+
+    return s == NULL || pid == 0 ? 0 : hub_session_incoming_restore(s, pid);
 }
 
 static int load_subscription(void *arg, uint64_t sid, const char *filter,
@@ -129,7 +137,8 @@ static int load(struct hub *hub)
                                          .session = load_session,
                                          .subscription = load_subscription,
                                          .retained = load_retained,
-                                         .will = load_will };
+                                         .will = load_will,
+                                         .incoming = load_incoming };
     int r = hub_store_load(hub->store, &v);
 
     atomic_store(&hub->next_sid, hub_store_max_sid(hub->store));
@@ -264,6 +273,9 @@ static void hub_free(void *self)
             hub_worker_join(hub->workers[i]);
     hub_checker_stop(hub->checker);
     hub_store_stop(hub->store);
+    for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
+        if (hub->workers[i] != NULL)
+            hub_worker_close(hub->workers[i]);
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         hub_worker_free(hub->workers[i]);
     hub_listeners_free(hub);

@@ -108,6 +108,16 @@ void hub_batch_add(struct hub_batch *b, struct hub_op *op)
     b->n++;
 }
 
+void hub_batch_append(struct hub_batch *b, struct hub_batch *from)
+{
+    if (from->head == NULL)
+        return;
+    *b->tail = from->head;
+    b->tail = from->tail;
+    b->n += from->n;
+    hub_batch_init(from);
+}
+
 void hub_batch_discard(struct hub_batch *b)
 {
     while (b->head != NULL) {

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/gather.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
 #include "hub/worker.h"
@@ -72,6 +73,10 @@ static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_matc
         return;
     }
     charge(ticket);
+    if (ticket != NULL && ticket->gather != NULL) {
+        hub_gather_hold(ticket->gather);
+        w->gathered = true;
+    }
     it->ticket = ticket;
     it->group = group;
     it->member = member;
@@ -246,8 +251,11 @@ static void take_item(struct hub_worker *w, struct hub_xitem *it)
         deliver_found(w, &pub, it->ticket);
     hub_pub_deinit(&pub);
     hub_match_unref(it->match);
-    if (it->ticket != NULL)
-        hub_ticket_done(it->ticket, true);
+    if (it->ticket == NULL)
+        return;
+    if (it->ticket->gather != NULL)
+        hub_gather_done(it->ticket->gather, &w->batch);
+    hub_ticket_done(it->ticket, true);
 }
 
 void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b)
@@ -259,11 +267,17 @@ void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b)
     hub_xbatch_free(b);
 }
 
-static void discard(struct hub_xbatch *b)
+static void discard(struct hub_worker *w, struct hub_xbatch *b)
 {
     struct hub_xitem *it = NULL;
 
     while ((it = hub_xbatch_next(b, it)) != NULL) {
+        struct hub_gather *g = it->ticket != NULL ? it->ticket->gather : NULL;
+
+        if (g != NULL) {
+            atomic_store(&g->broken, true);
+            hub_gather_done(g, &w->batch);
+        }
         if (it->ticket != NULL)
             hub_ticket_done(it->ticket, false);
         hub_msg_unref(it->msg);
@@ -282,6 +296,6 @@ void hub_route_flush(struct hub_worker *w)
         b->msg.kind = HUB_W_DELIVER;
         /* A closed mailbox means the hub is ending: what must survive is in the store. */
         if (bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0)
-            discard(b);
+            discard(w, b);
     }
 }

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/gather.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
 #include "hub/will.h"
@@ -85,6 +86,53 @@ static void drop_queue(struct hub_session *s)
     s->n_inflight = 0;
 }
 
+/* ---- Entries of a gather, until they are in the store ---- */
+
+static void hold(struct hub_session *s, struct hub_qentry *e)
+{
+    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    e->next_held = s->held != NULL ? s->held->next_held : e;
+    if (s->held != NULL)
+        s->held->next_held = e;
+    s->held = e;
+}
+
+static void unhold(struct hub_session *s)
+{
+    struct hub_qentry *first = s->held->next_held;
+
+    if (first == s->held)
+        s->held = NULL;
+    else
+        s->held->next_held = first->next_held;
+    hub_qentry_unref(first);
+}
+
+/* Every entry up to this one is known to the store. */
+static uint64_t stored_upto(const struct hub_session *s)
+{
+    return s->held != NULL ? s->held->next_held->qseq - 1 : s->qseq;
+}
+
+void hub_session_stored(struct hub_session *s, struct hub_qentry *e)
+{
+    e->committed = true;
+    while (s->held != NULL && s->held->next_held->committed)
+        unhold(s);
+    hub_session_pump(s);
+}
+
+/* What a gather has not submitted yet must not become a row of a session that is gone. */
+static void drop_held(struct hub_session *s)
+{
+    while (s->held != NULL) {
+        uint32_t state = HUB_Q_NEW;
+
+        atomic_compare_exchange_strong(&s->held->next_held->state, &state, HUB_Q_DROPPED);
+        unhold(s);
+    }
+}
+
 void hub_session_disown(struct hub_session *s)
 {
     while (s->unacked != NULL) {
@@ -92,7 +140,7 @@ void hub_session_disown(struct hub_session *s)
 
         s->unacked = u->next;
         if (u->done)
-            bt_free(u);
+            hub_unacked_free(u);
         else
             u->orphan = true; /* freed when its commit completes */
     }
@@ -104,6 +152,7 @@ void hub_session_disown(struct hub_session *s)
 void hub_session_free(struct hub_session *s)
 {
     drop_queue(s);
+    drop_held(s);
     hub_session_disown(s);
     while (s->filters != NULL) {
         struct hub_filter *f = s->filters;
@@ -178,6 +227,7 @@ static void send_publish(struct hub_session *s, struct hub_qentry *e)
     };
 
     e->sent = true;
+    e->unsure = false;
     s->link->ops->publish(s->link, &out);
 }
 
@@ -189,11 +239,17 @@ static void send_entry(struct hub_session *s, struct hub_qentry *e)
         s->link->ops->acked(s->link, BT_MQTT_PUBREL, hub_qseq_pid(e->qseq), 0, 0);
 }
 
-/* Whether the next one may leave. */
+/* Whether the next one may leave. At QoS 2 not before its row is on disk: after a crash
+ * its identifier would mean another message. */
 static bool may_send(const struct hub_session *s)
 {
-    return s->link != NULL && s->waiting != NULL && s->n_inflight < s->window &&
-           s->waiting->qseq - s->head->qseq < HUB_PIDS && s->link->ops->ready(s->link);
+    const struct hub_qentry *e = s->waiting;
+
+    if (s->link == NULL || e == NULL || s->n_inflight >= s->window)
+        return false;
+    if (e->qos == 2 && s->persistent && !e->committed)
+        return false;
+    return e->qseq - s->head->qseq < HUB_PIDS && s->link->ops->ready(s->link);
 }
 
 static void read_more(struct hub_session *s)
@@ -201,7 +257,7 @@ static void read_more(struct hub_session *s)
     struct hub_op *op;
 
     if (!s->on_disk || s->reading || s->link == NULL ||
-        s->n_queued > s->worker->conf->max_queued / 2)
+        s->n_queued > s->worker->conf->max_queued / 2 || stored_upto(s) < s->disk_from)
         return;
     op = hub_op_new(HUB_OP_READ, s->sid);
     if (op == NULL)
@@ -210,7 +266,7 @@ static void read_more(struct hub_session *s)
     op->u32 = HUB_READ_ROWS;
     op->reply = s->worker->mbox;
     op->reply_kind = HUB_W_ROWS;
-    s->read_upto = s->qseq;
+    s->read_upto = stored_upto(s);
     s->reading = true;
     hub_batch_add(&s->worker->batch, op);
 }
@@ -253,7 +309,7 @@ static void take_out(struct hub_session *s, struct hub_qentry *e)
 /* After permissions were narrowed: what waits may have been let in by the old ones. */
 static bool is_forbidden(struct hub_session *s, const struct hub_qentry *e)
 {
-    if (e->sent || e->phase != HUB_Q_PUBLISH)
+    if ((e->sent && !e->unsure) || e->phase != HUB_Q_PUBLISH)
         return false; /* the client has it already */
     if (e->next == NULL && !s->on_disk)
         s->recheck = false; /* the last one */
@@ -263,7 +319,7 @@ static bool is_forbidden(struct hub_session *s, const struct hub_qentry *e)
 /* Delivery had not begun in time (MQTT 5.0 §3.3.2.3.3). */
 static bool is_expired(const struct hub_qentry *e)
 {
-    return e->msg != NULL && e->msg->expires_ms != 0 && !e->sent &&
+    return e->msg != NULL && e->msg->expires_ms != 0 && (!e->sent || e->unsure) &&
            e->msg->expires_ms <= bt_clock_wall_ms();
 }
 
@@ -276,6 +332,9 @@ static bool pass_over(struct hub_session *s, struct hub_qentry *e)
         hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_EXPIRED);
     else
         return false;
+    /* A client that may have it waits for PUBREL; one that has not says so. */
+    if (e->unsure && e->qos == 2 && hub_session_release(s, e) == 0)
+        return true;
     take_out(s, e);
     return true;
 }
@@ -318,11 +377,13 @@ static void to_disk(struct hub_session *s, uint64_t from)
     }
 }
 
-/* Hand the entry to the store; it completes the ticket after the commit. */
+/* Hand the entry to the store; it completes the ticket after the commit. waits: for its
+ * commit. */
 static bool store_entry(struct hub_session *s, struct hub_qentry *e,
-                        struct hub_ticket *ticket)
+                        struct hub_ticket *ticket, bool waits)
 {
     struct hub_op *op = hub_op_new(HUB_OP_ENQUEUE, s->sid);
+    bool gathered = ticket != NULL && ticket->gather != NULL;
 
     if (op == NULL) {
         if (ticket != NULL)
@@ -335,7 +396,16 @@ static bool store_entry(struct hub_session *s, struct hub_qentry *e,
     op->ticket = ticket;
     if (ticket != NULL)
         atomic_fetch_add(&ticket->pending, 1);
-    hub_batch_add(&s->worker->batch, op);
+    if (gathered || waits) {
+        op->reply = s->worker->mbox;
+        op->reply_kind = HUB_W_DONE;
+    }
+    if (gathered) {
+        hold(s, e);
+        hub_gather_add(ticket->gather, op);
+    } else {
+        hub_batch_add(&s->worker->batch, op);
+    }
     return true;
 }
 
@@ -346,6 +416,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     uint32_t limit = s->worker->conf->max_queued;
     struct hub_msg *msg;
     struct hub_qentry *e = NULL;
+    bool spill;
 
     if (!s->persistent && (s->link == NULL || s->n_queued >= limit)) {
         hub_drop(s, pub->topic, s->link == NULL ? HUB_DROP_OFFLINE : HUB_DROP_QUEUE_FULL);
@@ -370,11 +441,12 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
     e->qos = out->qos;
     e->retain = out->retain;
     e->share = t->share;
-    if (s->persistent && !store_entry(s, e, ticket)) {
+    spill = s->persistent && (s->on_disk || s->link == NULL || s->n_queued >= limit);
+    if (s->persistent && !store_entry(s, e, ticket, e->qos == 2 && !spill)) {
         hub_qentry_unref(e);
         return;
     }
-    if (s->persistent && (s->on_disk || s->link == NULL || s->n_queued >= limit)) {
+    if (spill) {
         to_disk(s, e->qseq);
         hub_qentry_unref(e);
         return;
@@ -459,6 +531,7 @@ void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t wind
     s->expires_ms = 0;
     /* All is sent again, as far as the new connection's window allows. */
     s->waiting = s->head;
+    s->worker->counts.inflight -= s->n_inflight;
     s->n_inflight = 0;
     /* And the client sends again what was not acknowledged to it. */
     s->n_owed = 0;
@@ -529,19 +602,31 @@ void hub_session_detach(struct hub_session *s, bool will)
     hub_session_store(s, now);
 }
 
+/* The first rows read after a start may have been sent before it. */
+static void mark_unsure(struct hub_session *s, struct hub_store_rows *rows)
+{
+    struct hub_qentry *e = rows->head;
+
+    for (; e != NULL && s->n_unsure > 0; e = e->next) {
+        e->sent = e->unsure = true;
+        s->n_unsure--;
+    }
+}
+
 static void take_rows(struct hub_session *s, struct hub_store_rows *rows)
 {
     struct hub_qentry *e = rows->head;
 
-    while (e != NULL) {
+    /* What is behind read_upto may be behind something that is not in the store yet. */
+    while (e != NULL && e->qseq <= s->read_upto) {
         struct hub_qentry *next = e->next;
 
         s->disk_from = e->qseq + 1;
         append(s, e);
         e = next;
     }
-    rows->head = NULL;
-    if (!rows->more) {
+    rows->head = e;
+    if (!rows->more || e != NULL) {
         s->disk_from = s->read_upto + 1;
         s->on_disk = s->qseq > s->read_upto;
     }
@@ -559,6 +644,7 @@ void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows)
 
     s->reading = s->read_stale = false;
     if (!stale) {
+        mark_unsure(s, rows);
         hub_share_sort_rows(s, rows);
         take_rows(s, rows);
     }

@@ -89,6 +89,8 @@ struct hub_session {
     struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
     struct hub_unacked *unacked, *unacked_tail;
     struct hub_incoming *incoming; /* QoS 2 publishes that are not completed */
+    struct hub_qentry *held; /* the last of a ring of gathered entries, in order, the
+                                first of which is not in the store */
     struct hub_will *will;
     uint64_t sid, qseq; /* qseq: the newest given out */
     uint64_t disk_from,
@@ -102,6 +104,7 @@ struct hub_session {
     uint32_t since_s; /* loop time when it was last connected, or left */
     uint32_t n_owed;  /* publishes of this connection that are not completed */
     uint16_t n_inflight, window;
+    uint16_t n_unsure; /* rows still to be read that may have been sent before a crash */
     uint16_t id_len;
     bool recheck;    /* what waits may no longer be permitted: check before sending */
     bool persistent; /* entries go to the store; it may end with its connection all the
@@ -163,21 +166,31 @@ bool hub_session_ack(struct hub_session *s, uint16_t pid);
 void hub_session_skip(struct hub_session *s, uint64_t token);
 /* The delivery that is in flight under this identifier; NULL: none. */
 struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pid);
+/* The row of an entry that waited for it is on disk. */
+void hub_session_stored(struct hub_session *s, struct hub_qentry *e);
 /* It is done with: leaves the queue, and the store. */
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e);
 
 /* hub/session_qos2.c: QoS 2 deliveries (MQTT 5.0 §4.3.3). */
-/* PUBREC: the message is the client's now, PUBREL answers; with an error it is done. */
-void hub_session_pubrec(struct hub_session *s, uint16_t pid, uint8_t reason);
+/* PUBREC: the message is the client's now, PUBREL answers; with an error it is done. 0,
+ * or the reason to close with (out of memory). */
+int hub_session_pubrec(struct hub_session *s, uint16_t pid, uint8_t reason);
+/* Let go of the message; PUBREL follows. As hub_session_pubrec. */
+int hub_session_release(struct hub_session *s, struct hub_qentry *e) BT_MUST_CHECK;
 /* PUBCOMP. false: unknown identifier. */
 bool hub_session_pubcomp(struct hub_session *s, uint16_t pid);
 /* QoS 2 publishes of this client. */
-/* PUBREL: the identifier is free again, PUBCOMP answers. */
-void hub_session_pubrel(struct hub_session *s, uint16_t pid);
+/* PUBREL: the identifier is free again, PUBCOMP answers. As hub_session_pubrec. */
+int hub_session_pubrel(struct hub_session *s, uint16_t pid);
 /* true: the PUBLISH with this identifier came before; it is answered when it is time. */
 bool hub_session_repeated(struct hub_session *s, uint16_t pid);
-/* The publish is safe, or could not be made so. */
-void hub_session_incoming_done(struct hub_session *s, uint16_t pid, uint8_t reason);
+/* The publish is safe, or could not be made so. stored: a row says that it came. */
+void hub_session_incoming_done(struct hub_session *s, uint16_t pid, uint8_t reason,
+                               bool stored);
+/* A publish that was read from the store at start. */
+int hub_session_incoming_restore(struct hub_session *s, uint16_t pid) BT_MUST_CHECK;
+/* An operation of this session that asked for it was committed (HUB_W_DONE). */
+void hub_session_committed(struct hub_session *s, struct hub_op *op);
 /* Whether one more publish is more than the receive maximum (MQTT 5.0 §3.3.4) allows. */
 bool hub_session_over_quota(struct hub_session *s, uint8_t qos, uint16_t pid);
 /* Answer to HUB_OP_READ. Takes rows. */
@@ -187,6 +200,7 @@ void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows);
 void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pid,
                          uint64_t token, uint8_t refused);
 void hub_session_published(struct hub_unacked *u);
+void hub_unacked_free(struct hub_unacked *u);
 
 /* 0 or HUB_INDEX_REPLACED; BT_ENOMEM, BT_ELIMIT. Adds store operations charged to ticket.
  */

@@ -9,6 +9,7 @@
  * the client sends again by the next one. */
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/gather.h"
 #include "hub/recorder.h"
 #include "hub/session.h"
 #include "hub/worker.h"
@@ -17,12 +18,20 @@
 static void answer(struct hub_session *s, const struct hub_unacked *u)
 {
     if (u->incoming) {
-        hub_session_incoming_done(s, u->pid, u->reason);
+        bool stored = u->ticket.gather != NULL && u->ticket.gather->stored;
+
+        hub_session_incoming_done(s, u->pid, u->reason, stored);
         return;
     }
     if (s->link != NULL && !u->stale)
         s->link->ops->acked(s->link, u->qos == 2 ? BT_MQTT_PUBREC : BT_MQTT_PUBACK,
                             u->pid, u->token, u->reason);
+}
+
+void hub_unacked_free(struct hub_unacked *u)
+{
+    hub_gather_free(u->ticket.gather);
+    bt_free(u);
 }
 
 /* Acknowledge, in order, every finished publish at the head. */
@@ -40,20 +49,25 @@ static void drain(struct hub_session *s)
         if (!u->incoming && !u->stale)
             s->n_owed--;
         answer(s, u);
-        bt_free(u);
+        hub_unacked_free(u);
     }
     if (was_full && s->n_unacked < HUB_MAX_UNACKED && s->link != NULL)
         s->link->ops->resume(s->link);
 }
 
-/* The publish as it waits; a copy of what is known about it. */
+/* The publish as it waits; a copy of what is known about it. gather: what is stored of it
+ * goes together. */
 static struct hub_unacked *new_unacked(struct hub_session *s,
-                                       const struct hub_unacked *like)
+                                       const struct hub_unacked *like, bool gather)
 {
     struct hub_unacked *u = bt_calloc(1, sizeof(*u));
 
     if (u == NULL)
         return NULL;
+    if (gather && hub_gather_new(&u->ticket, s->sid, like->pid) == NULL) {
+        bt_free(u);
+        return NULL;
+    }
     u->ticket.msg.kind = HUB_W_PUBLISHED;
     u->ticket.to = s->worker->mbox;
     atomic_init(&u->ticket.pending, 1);
@@ -104,13 +118,21 @@ static uint8_t route(struct hub_session *s, struct hub_pub *pub,
                                                  : BT_MQTT_NO_MATCHING_SUBSCRIBERS;
 }
 
+/* This worker's part is done. */
+static void routed(struct hub_session *s, struct hub_unacked *u)
+{
+    if (u->ticket.gather != NULL)
+        hub_gather_done(u->ticket.gather, &s->worker->batch);
+    hub_ticket_done(&u->ticket, true);
+}
+
 static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now)
 {
     struct hub_unacked *u = NULL;
     bool store = now->reason == 0 && hub_route_must_store(s->worker, pub);
 
     if (store || s->unacked != NULL) {
-        u = new_unacked(s, now);
+        u = new_unacked(s, now, store && now->incoming && s->persistent);
         if (u == NULL) {
             now->reason = BT_MQTT_QUOTA;
             answer(s, now);
@@ -124,7 +146,7 @@ static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unack
     if (u == NULL)
         answer(s, now);
     else if (store)
-        hub_ticket_done(&u->ticket, true);
+        routed(s, u);
     else
         finish(s, u, now->reason);
 }
@@ -154,7 +176,7 @@ void hub_session_published(struct hub_unacked *u)
 
     if (u->orphan || s == NULL) {
         hub_addr_unref(u->addr);
-        bt_free(u);
+        hub_unacked_free(u);
         return;
     }
     if (failed)

@@ -86,6 +86,11 @@ static void finish_op(struct hub_op *op, bool ok)
     }
     if (op->ticket != NULL)
         hub_ticket_done(op->ticket, ok);
+    if (ok && op->kind != HUB_OP_READ && op->reply != NULL) {
+        op->link.kind = op->reply_kind;
+        if (bt_mbox_post(op->reply, &op->link) == 0)
+            return;
+    }
     hub_op_free(op);
 }
 
@@ -201,12 +206,14 @@ static int commit_group(struct hub_store *s)
     struct hub_op *op = s->head;
     size_t bytes = 0;
     uint32_t n = 0;
-    bool durable;
+    bool durable, tied = false;
     int r = 0;
 
     s->tx.written = s->tx.skipped = s->tx.messages = s->tx.clean.removed = 0;
-    while (r == 0 && op != NULL && n < HUB_STORE_GROUP && bytes < HUB_STORE_GROUP_BYTES) {
+    while (r == 0 && op != NULL &&
+           (tied || (n < HUB_STORE_GROUP && bytes < HUB_STORE_GROUP_BYTES))) {
         r = hub_store_tx_apply(&s->tx, op);
+        tied = op->tied;
         bytes += op_bytes(op);
         op = op->next;
         n++;
@@ -308,6 +315,8 @@ static void accept_batch(struct hub_store *s, struct hub_op *op)
 {
     for (; op != NULL; op = op->next) {
         s->read_waits = s->read_waits || op->kind == HUB_OP_READ;
+        /* The next packet of an exchange at QoS 2 waits for this one. */
+        s->due = s->due || (op->reply != NULL && op->kind != HUB_OP_READ);
         s->accepted_bytes += op_bytes(op);
         if (s->n_waiting > STORE_ACCEPT_OPS || s->accepted_bytes > STORE_ACCEPT_BYTES)
             s->due = true;

@@ -3,8 +3,8 @@
  * are answered by a message to the asking worker.
  *
  * Tables: message (one row per message whatever the fan-out), queue (one row per
- * persistent session that waits for a message), session, subscription, retained,
- * will. A commit
+ * persistent session that waits for a message), session, subscription, incoming (one row
+ * per QoS 2 publish that waits for PUBREL), retained, will. A commit
  * is durable (synchronous=FULL) before any ticket of it completes. An entry that its
  * receiver acknowledged before the store came to it is never written. */
 #ifndef HUB_STORE_H
@@ -22,11 +22,13 @@ struct hub_store;
  * of operations that carry it, plus one for the owner while it still hands them out
  * (hub_ticket_done drops it). At zero `msg` is posted to `to`. failed is set when one
  * could not be made safe. */
+struct hub_gather;
 struct hub_ticket {
     struct bt_msg msg;
     struct bt_mbox *to;
     void (*on_refused)(
         struct hub_ticket *t); /* `to` is closed: free it here; may be NULL */
+    struct hub_gather *gather; /* its entries go to the store together; may be NULL */
     _Atomic uint32_t pending;
     _Atomic bool failed;
 };
@@ -47,13 +49,16 @@ struct hub_qentry {
     bool retain;            /* deliver with the retain flag */
     uint8_t n_subids;
     bool sent;      /* session: was sent at least once (DUP on the next) */
+    bool unsure;    /* session: read after a start, which does not know sent */
+    bool committed; /* session: its row is on disk */
     uint8_t phase;  /* session: enum hub_qphase */
     uint32_t share; /* hub_match_share_id, 0: not by a shared subscription */
     union {         /* subscription identifiers, see hub_qentry_subids */
         uint32_t subids[2];
         uint32_t *more_subids; /* when there are more than two */
     };
-    struct hub_qentry *next; /* session's window */
+    struct hub_qentry *next;      /* session's window */
+    struct hub_qentry *next_held; /* session: gathered, not yet in the store */
 };
 /* QoS 2: the receiver said PUBREC and the message is let go of, then PUBREL left. */
 enum hub_qphase { HUB_Q_PUBLISH, HUB_Q_RELEASING, HUB_Q_RELEASED };
@@ -93,6 +98,10 @@ enum hub_op_kind {
     HUB_OP_WILL_PUT,    /* sid, retained = the will (reference passes), u32 = delay in s,
                            u32b = message expiry in s */
     HUB_OP_WILL_DEL,    /* sid */
+    HUB_OP_RELEASE, /* sid, qseq, entry (reference passes): its receiver said PUBREC, the
+                       message is no longer needed */
+    HUB_OP_INCOMING_PUT, /* sid, u32 = packet identifier: a QoS 2 publish was taken */
+    HUB_OP_INCOMING_DEL, /* the same: PUBREL came */
     HUB_OP_READ, /* sid, qseq = first wanted, u32 = most entries: answered by struct
                     hub_store_rows */
 };
@@ -106,11 +115,13 @@ struct hub_op {
     uint32_t u32, u32b;
     int64_t when;
     struct hub_ticket *ticket; /* or NULL */
-    struct bt_mbox *reply;     /* READ */
-    uint32_t reply_kind;       /* READ: msg.kind of the answer */
+    struct bt_mbox *reply;     /* READ; of others: where the operation itself is posted,
+                                  by `link`, after its commit */
+    uint32_t reply_kind;       /* msg.kind of that */
     struct bt_msg link;        /* store: the first of a batch carries all of it */
     struct hub_op **batch_end; /* store: on the first, the end of the chain */
     uint32_t batch_n;          /* store: on the first, the length */
+    bool tied;                 /* in one transaction with the next one */
     bool moved;                /* store: its entry became STORED, or its row was there */
     struct hub_store_rows *rows; /* store: READ's answer until it is posted */
 };
@@ -124,13 +135,15 @@ struct hub_batch {
 };
 void hub_batch_init(struct hub_batch *b);
 void hub_batch_add(struct hub_batch *b, struct hub_op *op);
+/* Moves all operations of `from` behind those of b. */
+void hub_batch_append(struct hub_batch *b, struct hub_batch *from);
 /* Free the operations; their tickets are told they failed. */
 void hub_batch_discard(struct hub_batch *b);
 /* Any thread: passes all operations to the store and empties the batch. */
 void hub_store_submit(struct hub_store *s, struct hub_batch *b);
 
 /* Answer to HUB_OP_READ: up to u32 entries with qseq >= wanted, in order, state STORED,
- * one reference each. */
+ * committed, one reference each; without a message when released. */
 struct hub_store_rows {
     struct bt_msg msg;
     uint64_t sid;
@@ -158,6 +171,8 @@ struct hub_store_visitor {
     /* Takes the reference. May be NULL. */
     int (*will)(void *arg, uint64_t sid, struct hub_msg *msg, uint32_t delay_s,
                 uint32_t expiry_s);
+    /* A QoS 2 publish that waits for PUBREL. May be NULL. */
+    int (*incoming)(void *arg, uint64_t sid, uint16_t pid);
 };
 struct hub_store_opts {
     const char *dir; /* created 0755; the database is dir/hub.db, mode 0600 */

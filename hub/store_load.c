@@ -21,11 +21,14 @@
 #include "hub/hash.h"
 #include "hub/store_salvage.h"
 
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 #define STORE_CHECK_MAX \
     ((int64_t)64 * 1024 * 1024) /* larger files are checked on a note only */
 #define STORE_COUNT_MAX 10000   /* queues are counted up to here, longer ones estimated */
 
+#define INCOMING                                                     \
+    "CREATE TABLE incoming(sid INT, pid INT, PRIMARY KEY(sid, pid))" \
+    " WITHOUT ROWID;"
 static const char schema[] =
     "BEGIN;"
     "CREATE TABLE message(mid INTEGER PRIMARY KEY, refs INT, topic TEXT, qos INT,"
@@ -37,8 +40,7 @@ static const char schema[] =
     "CREATE TABLE subscription(sid INT, filter TEXT, options INT, subid INT,"
     " PRIMARY KEY(sid, filter)) WITHOUT ROWID;"
     "CREATE TABLE retained(topic TEXT PRIMARY KEY, qos INT, retain INT, created INT,"
-    " expires INT, props BLOB, payload BLOB);"
-    "PRAGMA user_version=1;"
+    " expires INT, props BLOB, payload BLOB);" INCOMING "PRAGMA user_version=2;"
     "COMMIT";
 
 /* Tables that later versions of the program added. */
@@ -46,6 +48,11 @@ static const char additions[] =
     "CREATE TABLE IF NOT EXISTS will(sid INTEGER PRIMARY KEY, delay INT, expiry INT,"
     " topic TEXT, qos INT, retain INT, created INT, expires INT, props BLOB,"
     " payload BLOB)";
+
+/* From the version of the place to the next one. */
+static const char *const migrations[STORE_VERSION] = {
+    [1] = "BEGIN;" INCOMING "PRAGMA user_version=2; COMMIT",
+};
 
 /* All of a queue is lost with the session's row, so there are two copies of those, on
  * different pages. */
@@ -57,8 +64,14 @@ static const char *const statements[] = {
     [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=? RETURNING mid",
     [HUB_S_QUEUE_READ] =
         "SELECT q.qseq, q.mid, q.flags, q.subids, m.topic, m.qos, m.retain, m.created,"
-        " m.expires, m.props, m.payload FROM queue q CROSS JOIN message m ON m.mid=q.mid"
-        " WHERE q.sid=? AND q.qseq>=? ORDER BY q.qseq LIMIT ?",
+        " m.expires, m.props, m.payload FROM queue q LEFT JOIN message m ON m.mid=q.mid"
+        " WHERE q.sid=? AND q.qseq>=? AND (q.mid<0 OR m.mid IS NOT NULL)"
+        " ORDER BY q.qseq LIMIT ?",
+    [HUB_S_QUEUE_RELEASE] =
+        "UPDATE queue SET mid=-mid WHERE sid=? AND qseq=? AND mid>0 RETURNING -mid",
+    [HUB_S_INCOMING_PUT] = "INSERT OR REPLACE INTO incoming VALUES(?,?)",
+    [HUB_S_INCOMING_DEL] = "DELETE FROM incoming WHERE sid=? AND pid=?",
+    [HUB_S_INCOMINGS_DEL] = "DELETE FROM incoming WHERE sid=?",
     [HUB_S_QUEUE_HEAD] = "SELECT qseq, mid FROM queue WHERE sid=? ORDER BY qseq LIMIT ?",
     [HUB_S_QUEUE_TRIM] = "DELETE FROM queue WHERE sid=? AND qseq<=?",
     [HUB_S_MESSAGE_PUT] = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?)"
@@ -81,6 +94,7 @@ static const char *const statements[] = {
                         " JOIN session USING(sid) ORDER BY s.sid",
     [HUB_S_LOAD_RETAINED] =
         "SELECT topic, qos, retain, created, expires, props, payload FROM retained",
+    [HUB_S_LOAD_INCOMING] = "SELECT sid, pid FROM incoming",
     [HUB_S_QUEUE_FIRST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq LIMIT 1",
     [HUB_S_QUEUE_LAST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq DESC LIMIT 1",
     [HUB_S_QUEUE_COUNT] =
@@ -133,6 +147,10 @@ static int check_schema(struct bt_db *db, int64_t size, bool note)
         return bt_db_damaged(db) ? BT_DB_DAMAGED : r;
     if (version == 0 && tables == 0)
         return hub_store_schema(db);
+    for (; version > 0 && version < STORE_VERSION && r == 0; version++)
+        r = bt_db_exec(db, migrations[version]);
+    if (r < 0)
+        return bt_db_damaged(db) ? BT_DB_DAMAGED : r;
     if (version != STORE_VERSION)
         return BT_DB_DAMAGED;
     return note || size <= STORE_CHECK_MAX ? bt_db_check(db, note) : 0;
@@ -393,10 +411,15 @@ int hub_store_tx_load(struct hub_store_tx *tx, const struct hub_store_visitor *v
         { HUB_S_LOAD_SUBS, load_sub },
         { HUB_S_LOAD_RETAINED, load_retained },
         { HUB_S_LOAD_WILLS, load_will },
+        { HUB_S_LOAD_INCOMING, hub_store_load_incoming },
     };
     int64_t mid;
     size_t i;
     int r = bt_db_query_int(tx->db, "SELECT MAX(mid) FROM message", &mid);
+
+    if (r == 0)
+        r = bt_db_exec(tx->db, "DELETE FROM incoming WHERE sid NOT IN"
+                               " (SELECT sid FROM session)");
 
     tx->next_mid = (uint64_t)mid + 1;
     for (i = 0; i < BT_ARRAY_LEN(parts) && r == 0; i++) {

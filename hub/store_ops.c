@@ -121,7 +121,11 @@ int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg)
 {
     struct hub_store_delta *d;
-    uint32_t slot = slot_of(tx, mid);
+    uint32_t slot;
+
+    if ((int64_t)mid <= 0)
+        return 0;
+    slot = slot_of(tx, mid);
 
     if (tx->slots[slot] == 0) {
         if (tx->n_deltas == HUB_STORE_GROUP) {
@@ -255,6 +259,8 @@ static int session_del(struct hub_store_tx *tx, struct hub_op *op)
         return r;
     bt_db_bind_int(tx->db, HUB_S_SUBS_DEL, 1, (int64_t)op->sid);
     r = bt_db_run(tx->db, HUB_S_SUBS_DEL);
+    if (r == 0)
+        r = hub_store_incoming_end(tx, op->sid);
     return r < 0 ? r : hub_store_reap_begin(tx, op->sid);
 }
 
@@ -286,13 +292,18 @@ static int sub_del(struct hub_store_tx *tx, struct hub_op *op)
 /* The entry of the row the read stands on. NULL when out of memory. */
 static struct hub_qentry *row_entry(struct hub_store_tx *tx)
 {
-    struct hub_msg *msg = hub_store_row_msg(tx->db, HUB_S_QUEUE_READ, 4);
+    int64_t mid = bt_db_int(tx->db, HUB_S_QUEUE_READ, 1);
+    bool released = mid < 0;
+    struct hub_msg *msg = NULL;
     struct hub_qentry *e = NULL;
     int flags;
 
-    if (msg == NULL)
-        return NULL;
-    msg->mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 1);
+    if (!released) {
+        msg = hub_store_row_msg(tx->db, HUB_S_QUEUE_READ, 4);
+        if (msg == NULL)
+            return NULL;
+        msg->mid = (uint64_t)mid;
+    }
     e = hub_qentry_new(msg, (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 0));
     hub_msg_unref(msg);
     if (e == NULL)
@@ -300,6 +311,8 @@ static struct hub_qentry *row_entry(struct hub_store_tx *tx)
     flags = (int)(bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) & INT32_MAX);
     e->share = (uint32_t)((uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_READ, 2) >> SHARE_AT);
     atomic_init(&e->state, HUB_Q_STORED);
+    e->committed = true;
+    e->phase = released ? HUB_Q_RELEASED : HUB_Q_PUBLISH;
     e->qos = flags & FLAG_QOS;
     e->retain = (flags & FLAG_RETAIN) != 0;
     if (row_subids(tx->db, flags, e) == 0)
@@ -324,7 +337,7 @@ static int read_rows(struct hub_store_tx *tx, struct hub_store_rows *rows, uint3
             rows->failed = true;
             break;
         }
-        bytes += (*tail)->msg->payload_len;
+        bytes += (*tail)->msg != NULL ? (*tail)->msg->payload_len : 0;
         tail = &(*tail)->next;
         rows->n++;
     }
@@ -363,6 +376,9 @@ int hub_store_tx_apply(struct hub_store_tx *tx, struct hub_op *op)
         [HUB_OP_RETAIN_DEL] = hub_store_retain,
         [HUB_OP_WILL_PUT] = hub_store_will,
         [HUB_OP_WILL_DEL] = hub_store_will,
+        [HUB_OP_RELEASE] = hub_store_release,
+        [HUB_OP_INCOMING_PUT] = hub_store_incoming,
+        [HUB_OP_INCOMING_DEL] = hub_store_incoming,
         [HUB_OP_READ] = read_queue,
     };
 

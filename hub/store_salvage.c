@@ -33,7 +33,7 @@
 #define REFS_FOUND  INT64_C(0xffffffff)
 
 /* What a row can be. Shape: one letter a column; r: the row's number, i: a number, t:
- * text, b: bytes. */
+ * text, b: bytes, n: a number or bytes. */
 struct table {
     const char *name, *shape, *insert;
     bool (*ok)(const struct bt_db_raw_row *row);
@@ -62,8 +62,13 @@ static bool message_ok(const struct bt_db_raw_row *row)
 
 static bool queue_ok(const struct bt_db_raw_row *row)
 {
-    return id_ok(row->v[0].i) && id_ok(row->v[1].i) && row->v[2].i >= 0 &&
-           row->v[2].i < MAX_ID && row->v[3].i >= 0 && row->v[3].i <= UINT16_MAX;
+    return id_ok(row->v[0].i) && id_ok(row->v[1].i) && row->v[2].i > -MAX_ID &&
+           row->v[2].i < MAX_ID && (uint32_t)row->v[3].i <= UINT16_MAX;
+}
+
+static bool incoming_ok(const struct bt_db_raw_row *row)
+{
+    return id_ok(row->v[0].i) && row->v[1].i > 0 && row->v[1].i <= UINT16_MAX;
 }
 
 static bool session_ok(const struct bt_db_raw_row *row)
@@ -111,6 +116,7 @@ enum {
     T_SUBSCRIPTION,
     T_RETAINED,
     T_WILL,
+    T_INCOMING,
     N_TABLES
 };
 
@@ -118,7 +124,7 @@ static const struct table tables[] = {
     [T_MESSAGE] = { "message", "ritiiiibb",
                     "INSERT OR IGNORE INTO message VALUES(?,?,?,?,?,?,?,?,?)", message_ok,
                     true },
-    [T_QUEUE] = { "queue", "iiiii", "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
+    [T_QUEUE] = { "queue", "iiiin", "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
                   queue_ok, false },
     [T_SESSION] = { "session", "rttii", "INSERT OR IGNORE INTO session VALUES(?,?,?,?,?)",
                     session_ok, true },
@@ -139,6 +145,8 @@ static const struct table tables[] = {
     [T_WILL] = { "will", "riitiiiibb",
                  "INSERT OR IGNORE INTO will VALUES(?,?,?,?,?,?,?,?,?,?)", will_ok,
                  true },
+    [T_INCOMING] = { "incoming", "ii", "INSERT OR IGNORE INTO incoming VALUES(?,?)",
+                     incoming_ok, false },
 };
 _Static_assert(N_TABLES <= HUB_STORE_TABLES, "a toll for every table");
 
@@ -163,6 +171,7 @@ static bool fits(const struct table *t, const struct bt_db_raw_row *row)
     } kinds[] = {
         { 'r', 1u << BT_DB_RAW_NULL },
         { 'i', 1u << BT_DB_RAW_INT },
+        { 'n', 1u << BT_DB_RAW_INT | 1u << BT_DB_RAW_BLOB },
         { 't', 1u << BT_DB_RAW_TEXT },
         { 'b', 1u << BT_DB_RAW_BLOB | 1u << BT_DB_RAW_TEXT | 1u << BT_DB_RAW_NULL },
     };
@@ -296,7 +305,7 @@ static int match_row(struct salvage *s, const struct key *k)
 {
     int r;
 
-    if (k->mid == 0)
+    if (k->mid <= 0)
         return 0; /* a delivery whose message was let go of */
     bt_db_bind_int(s->db, S_FOUND, 1, k->mid);
     r = bt_db_run(s->db, S_FOUND);

@@ -18,6 +18,10 @@ enum hub_store_stmt {
     HUB_S_QUEUE_PUT,
     HUB_S_QUEUE_DEL,
     HUB_S_QUEUE_READ,
+    HUB_S_QUEUE_RELEASE,
+    HUB_S_INCOMING_PUT,
+    HUB_S_INCOMING_DEL,
+    HUB_S_INCOMINGS_DEL,
     HUB_S_QUEUE_HEAD,
     HUB_S_QUEUE_TRIM,
     HUB_S_MESSAGE_PUT,
@@ -36,6 +40,7 @@ enum hub_store_stmt {
     HUB_S_LOAD_SUBS,
     HUB_S_LOAD_RETAINED,
     HUB_S_LOAD_WILLS,
+    HUB_S_LOAD_INCOMING,
     HUB_S_QUEUE_FIRST,
     HUB_S_QUEUE_LAST,
     HUB_S_QUEUE_COUNT,
@@ -114,7 +119,8 @@ void hub_store_reap_settle(struct hub_store_tx *tx, bool kept);
 int hub_store_clean_begin(struct hub_store_tx *tx) BT_MUST_CHECK;
 /* Goes on with the round, if there is one. */
 int hub_store_clean_step(struct hub_store_tx *tx) BT_MUST_CHECK;
-/* 1 more or less row for a message; flushes when the table is full. */
+/* 1 more or less row for a message; flushes when the table is full. Of a released row,
+ * whose mid is negative, there is no message. */
 int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg) BT_MUST_CHECK;
 int hub_store_tx_begin(struct hub_store_tx *tx) BT_MUST_CHECK; /* unless begun */
@@ -125,6 +131,14 @@ int hub_store_retain(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
 /* Writes what is remembered. */
 int hub_store_retain_flush(struct hub_store_tx *tx) BT_MUST_CHECK;
 void hub_store_retain_forget(struct hub_store_tx *tx);
+
+/* hub/store_inflight.c: HUB_OP_RELEASE, HUB_OP_INCOMING_x, the end of a session, a row
+ * told to the visitor. */
+int hub_store_release(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
+int hub_store_incoming(struct hub_store_tx *tx, struct hub_op *op) BT_MUST_CHECK;
+int hub_store_incoming_end(struct hub_store_tx *tx, uint64_t sid) BT_MUST_CHECK;
+int hub_store_load_incoming(struct hub_store_tx *tx,
+                            const struct hub_store_visitor *v) BT_MUST_CHECK;
 
 /* hub/store_relief.c. Takes out of the chain, of which every operation was restored, the
  * reads and removals that can be done while nothing can be stored. Returns them, done. */

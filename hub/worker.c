@@ -77,6 +77,16 @@ static void on_left(struct hub_worker *w, struct bt_msg *msg)
     hub_share_done(hub_share_of_ticket(msg));
 }
 
+static void on_done(struct hub_worker *w, struct bt_msg *msg)
+{
+    struct hub_op *op = bt_container_of(msg, struct hub_op, link);
+    struct hub_session *s = hub_worker_find_sid(w, op->sid);
+
+    if (s != NULL)
+        hub_session_committed(s, op);
+    hub_op_free(op);
+}
+
 static void close_all(struct hub_worker *w, uint8_t reason)
 {
     struct bt_list *it, *tmp;
@@ -111,6 +121,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_PUBLISHED] = on_published,
     [HUB_W_ANSWER] = on_answer,
     [HUB_W_ROWS] = on_rows,
+    [HUB_W_DONE] = on_done,
     [HUB_W_LOCAL] = hub_local_handle,
     [HUB_W_LEFT] = on_left,
     [HUB_W_CHECKED] = hub_login_checked,
@@ -133,6 +144,10 @@ static void on_prepare(void *arg)
     struct hub_worker *w = arg;
     struct bt_list *it;
 
+    if (w->gathered) {
+        hub_store_submit(w->hub->store, &w->batch);
+        w->gathered = false;
+    }
     hub_route_flush(w);
     /* Flushing may make room, and so more output, but never a new dirty connection for
      * ever: a connection that is full waits for its socket. */
@@ -258,12 +273,18 @@ static void free_sessions(struct hub_worker *w)
     hub_share_free_all(w);
 }
 
+void hub_worker_close(struct hub_worker *w)
+{
+    if (w->mbox != NULL)
+        bt_mbox_close(w->mbox); /* completes what the store still said */
+    hub_batch_discard(&w->batch);
+}
+
 void hub_worker_free(struct hub_worker *w)
 {
     if (w == NULL)
         return;
-    if (w->mbox != NULL)
-        bt_mbox_close(w->mbox); /* completes what the store still said */
+    hub_worker_close(w);
     free_sessions(w);
     hub_batch_discard(&w->batch);
     if (w->loop != NULL) {

@@ -24,6 +24,7 @@ enum hub_worker_msg {
     HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
     HUB_W_ROWS,      /* struct hub_store_rows */
     HUB_W_LEFT,      /* struct hub_leaving: its messages are safe with others */
+    HUB_W_DONE,      /* struct hub_op that asked for it: its commit is done */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
     HUB_W_CHECKED,   /* struct hub_check: a password was checked */
     HUB_W_SETTINGS,  /* struct hub_settings_msg: after a reload */
@@ -62,6 +63,7 @@ struct hub_worker {
     bool running, stopping;
     struct hub_cache *cache;
     struct hub_batch batch;
+    bool gathered; /* this turn: what other workers submit needs our batch before it */
     struct hub_xbatch *out[HUB_MAX_WORKERS];
     struct hub_session_map sessions;
     struct hub_leaving *leaving; /* sessions on their way (hub/share.c) */
@@ -77,7 +79,9 @@ struct hub_worker {
 };
 
 struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index) BT_MUST_CHECK;
-void hub_worker_free(struct hub_worker *w);
+/* After its thread and the store's: nothing is posted to it or waits for it any more. */
+void hub_worker_close(struct hub_worker *w);
+void hub_worker_free(struct hub_worker *w);               /* all workers are closed */
 int hub_worker_start(struct hub_worker *w) BT_MUST_CHECK; /* main thread */
 void hub_worker_join(struct hub_worker *w); /* main thread, after HUB_W_QUIT */
 

@@ -144,6 +144,34 @@ UNUSED static struct hub_op *last_op(enum hub_op_kind kind)
     return found;
 }
 
+/* What the store would answer to the last read: rows first..last. */
+UNUSED static void answer_read(struct hub_session *s, uint64_t first, uint64_t last,
+                               bool more)
+{
+    struct hub_store_rows *rows = bt_calloc(1, sizeof(*rows));
+    struct hub_qentry **at = &rows->head;
+
+    for (uint64_t q = first; q <= last; q++) {
+        char text[16];
+        struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 1 };
+        struct hub_msg *m;
+
+        pub.payload =
+            (struct bt_slice){ (const uint8_t *)text,
+                               (size_t)snprintf(text, sizeof(text), "m%u", (unsigned)q) };
+        m = hub_msg_new(&pub);
+        *at = hub_qentry_new(m, q);
+        (*at)->qos = 1;
+        (*at)->committed = true;
+        atomic_store(&(*at)->state, HUB_Q_STORED);
+        hub_msg_unref(m);
+        at = &(*at)->next;
+        rows->n++;
+    }
+    rows->more = more;
+    hub_session_rows(s, rows);
+}
+
 /* What the store does with all that waits: a commit, or the end of everything. */
 UNUSED static void commit(bool ok)
 {
@@ -159,6 +187,8 @@ UNUSED static void commit(bool ok)
             atomic_store(&t->failed, true);
         if (t != NULL && atomic_fetch_sub(&t->pending, 1) == 1)
             hub_session_published(bt_container_of(t, struct hub_unacked, ticket));
+        if (ok && op->reply_kind == HUB_W_DONE)
+            hub_session_committed(hub_worker_find_sid(&worker, op->sid), op);
         hub_op_free(op);
     }
     hub_batch_init(&worker.batch);

@@ -8,7 +8,7 @@
 struct waiter {
     struct bt_loop *loop;
     struct bt_mbox *mbox;
-    unsigned tickets, rows, rows_n, wanted;
+    unsigned tickets, rows, rows_n, ops, wanted;
     bool failed, ordered;
     uint64_t last_qseq;
 };
@@ -22,6 +22,9 @@ __attribute__((unused)) static void on_answer(void *arg, struct bt_msg *msg)
 
         w->tickets++;
         w->failed = w->failed || atomic_load(&t->failed);
+    } else if (msg->kind == 3) {
+        w->ops++;
+        hub_op_free(bt_container_of(msg, struct hub_op, link));
     } else {
         struct hub_store_rows *rows = bt_container_of(msg, struct hub_store_rows, msg);
         struct hub_qentry *e;

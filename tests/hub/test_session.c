@@ -5,32 +5,6 @@
 
 #include "tests/hub/session_util.h"
 
-/* What the store would answer to the last read: rows first..last. */
-static void answer_read(struct hub_session *s, uint64_t first, uint64_t last, bool more)
-{
-    struct hub_store_rows *rows = bt_calloc(1, sizeof(*rows));
-    struct hub_qentry **at = &rows->head;
-
-    for (uint64_t q = first; q <= last; q++) {
-        char text[16];
-        struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 1 };
-        struct hub_msg *m;
-
-        pub.payload =
-            (struct bt_slice){ (const uint8_t *)text,
-                               (size_t)snprintf(text, sizeof(text), "m%u", (unsigned)q) };
-        m = hub_msg_new(&pub);
-        *at = hub_qentry_new(m, q);
-        (*at)->qos = 1;
-        atomic_store(&(*at)->state, HUB_Q_STORED);
-        hub_msg_unref(m);
-        at = &(*at)->next;
-        rows->n++;
-    }
-    rows->more = more;
-    hub_session_rows(s, rows);
-}
-
 /* ---- works ---- */
 
 TEST(qos0_goes_out_at_once_without_an_identifier)

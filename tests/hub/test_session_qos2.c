@@ -102,7 +102,9 @@ TEST(a_new_connection_gets_publish_or_pubrel_in_order)
 
     for (int i = 0; i < 3; i++)
         deliver_as(s, "m", 2, 0, NULL);
+    commit(true);
     hub_session_pubrec(s, 2, 0);
+    commit(true);
     reconnect(s, 3);
     CHECK_INT(n_sent, 2);
     CHECK(sent[0].dup && sent[1].dup);
@@ -194,9 +196,11 @@ TEST(a_new_connection_is_answered_when_it_has_asked)
     CHECK(hub_session_repeated(s, 6));
     check_said(1, BT_MQTT_PUBREC, 6, 0);
     hub_session_pubrel(s, 5);
+    commit(true);
     CHECK_INT(s->n_owed, 1);
     reconnect(s, 9);
     hub_session_pubrel(s, 6);
+    commit(true);
     check_said(n_said - 1, BT_MQTT_PUBCOMP, 6, 0);
     CHECK_INT(s->n_owed, 0);
     CHECK_INT(hub_incoming_count(s->incoming), 0);
@@ -235,5 +239,147 @@ TEST(the_receive_maximum_counts_what_this_connection_began)
     for (uint32_t i = 2000; i < 2000 + HUB_MAX_UNACKED; i++)
         publish(s, 2, (uint16_t)i, 0);
     CHECK(hub_session_over_quota(s, 2, 8)); /* from before: not yet counted */
+    teardown();
+}
+
+/* ---- what must be on disk first ---- */
+
+TEST(a_message_leaves_after_its_commit)
+{
+    struct hub_session *s = setup(true, 9);
+
+    deliver_as(s, "m1", 2, 0, NULL);
+    deliver_as(s, "m2", 1, 0, NULL); /* keeps its place */
+    CHECK_INT(n_sent, 0);
+    hub_session_pump(s);
+    CHECK_INT(n_sent, 0);
+    commit(true);
+    CHECK_INT(n_sent, 2);
+    CHECK_STR(sent[0].payload, "m1");
+    CHECK(!sent[0].dup);
+    teardown();
+}
+
+TEST(nothing_leaves_when_the_commit_cannot_be_made)
+{
+    struct hub_session *s = setup(true, 9);
+
+    deliver_as(s, "m1", 2, 0, NULL);
+    commit(false);
+    hub_session_pump(s);
+    CHECK_INT(n_sent, 0);
+    teardown();
+}
+
+TEST(pubrel_leaves_after_the_commit)
+{
+    struct hub_session *s = setup(true, 9);
+
+    deliver_as(s, "m1", 2, 0, NULL);
+    commit(true);
+    hub_session_pubrec(s, 1, 0);
+    hub_session_pubrec(s, 1, 0);
+    CHECK_INT(n_said, 0);
+    CHECK_INT(count_ops(HUB_OP_RELEASE), 1);
+    CHECK(!hub_session_pubcomp(s, 1));
+    commit(true);
+    CHECK_INT(n_said, 1);
+    check_said(0, BT_MQTT_PUBREL, 1, 0);
+    CHECK(hub_session_pubcomp(s, 1));
+    CHECK_INT(count_ops(HUB_OP_DEQUEUE), 1);
+    teardown();
+}
+
+TEST(a_commit_for_a_client_that_left_is_told_the_next_one)
+{
+    struct hub_session *s = setup(true, 9);
+
+    deliver_as(s, "m1", 2, 0, NULL);
+    deliver_as(s, "m2", 2, 0, NULL);
+    commit(true);
+    hub_session_pubrec(s, 1, 0);
+    hub_session_pubrec(s, 2, 0);
+    reconnect(s, 1);
+    CHECK_INT(n_sent + n_said, 0);
+    commit(true);
+    CHECK_INT(n_said, 1); /* the window is one */
+    check_said(0, BT_MQTT_PUBREL, 1, 0);
+    CHECK(hub_session_pubcomp(s, 1));
+    check_said(1, BT_MQTT_PUBREL, 2, 0);
+    CHECK(hub_session_pubcomp(s, 2));
+    CHECK_INT(n_sent, 0);
+    teardown();
+}
+
+TEST(pubcomp_waits_for_the_end_of_the_row)
+{
+    struct hub_session *s = setup(true, 9);
+
+    subscribe_for_ever(s);
+    publish(s, 2, 5, 0);
+    CHECK_INT(count_ops(HUB_OP_INCOMING_PUT), 1);
+    CHECK_INT(count_ops(HUB_OP_ENQUEUE), 1);
+    CHECK(last_op(HUB_OP_ENQUEUE)->tied);
+    CHECK(last_op(HUB_OP_ENQUEUE)->next == last_op(HUB_OP_INCOMING_PUT));
+    commit(true);
+    check_said(0, BT_MQTT_PUBREC, 5, 0);
+    hub_session_pubrel(s, 5);
+    hub_session_pubrel(s, 5);
+    CHECK_INT(n_said, 1);
+    CHECK(hub_session_repeated(s, 5));
+    commit(true);
+    CHECK_INT(n_said, 4);
+    check_said(2, BT_MQTT_PUBCOMP, 5, 0);
+    check_said(3, BT_MQTT_PUBCOMP, 5, 0);
+    CHECK(!hub_session_repeated(s, 5));
+    CHECK_INT(s->n_owed, 0);
+    teardown();
+}
+
+TEST(pubcomp_is_for_the_connection_that_said_pubrel)
+{
+    struct hub_session *s = setup(true, 9);
+
+    subscribe_for_ever(s);
+    publish(s, 2, 5, 0);
+    publish(s, 2, 6, 0);
+    commit(true);
+    hub_session_pubrel(s, 5);
+    hub_session_pubrel(s, 6);
+    reconnect(s, 9);
+    n_said = 0;
+    hub_session_pubrel(s, 5);
+    commit(true);
+    CHECK_INT(n_said, 1);
+    check_said(0, BT_MQTT_PUBCOMP, 5, 0);
+    hub_session_pubrel(s, 6);
+    check_said(1, BT_MQTT_PUBCOMP, 6, BT_MQTT_PID_NOT_FOUND);
+    teardown();
+}
+
+TEST(what_nobody_stores_needs_no_row)
+{
+    struct hub_session *s = setup(true, 9);
+
+    publish(s, 2, 5, 0);
+    hub_session_pubrel(s, 5);
+    CHECK_INT(n_said, 2);
+    CHECK(worker.batch.head == NULL);
+    teardown();
+}
+
+TEST(an_identifier_read_from_the_store_is_known)
+{
+    struct hub_session *s = setup(true, 9);
+
+    CHECK_INT(hub_session_incoming_restore(s, 9), 0);
+    CHECK_INT(hub_session_incoming_restore(s, 9), 0);
+    publish(s, 2, 9, 0);
+    check_said(0, BT_MQTT_PUBREC, 9, 0);
+    CHECK_INT(s->n_owed, 1);
+    hub_session_pubrel(s, 9);
+    CHECK_INT(count_ops(HUB_OP_INCOMING_DEL), 1);
+    commit(true);
+    check_said(1, BT_MQTT_PUBCOMP, 9, 0);
     teardown();
 }

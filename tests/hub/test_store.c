@@ -74,6 +74,53 @@ TEST(groups_have_a_largest_size)
     waiter_deinit(&w);
 }
 
+TEST(tied_operations_share_a_transaction)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_ticket t;
+    struct waiter w;
+    uint64_t i;
+
+    waiter_init(&w);
+    t = ticket_for(&w, HUB_STORE_GROUP + 10);
+    for (i = 1; i <= HUB_STORE_GROUP + 10; i++) {
+        struct hub_op *op = put(i, &t, NULL);
+
+        op->tied = i >= HUB_STORE_GROUP && i < HUB_STORE_GROUP + 5;
+        deliver(s, op);
+    }
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 5);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM message"), HUB_STORE_GROUP + 5);
+    on_msg(s, &s->wake);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(an_operation_comes_back_after_its_commit)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_op *op = put(1, NULL, NULL);
+    struct waiter w;
+
+    waiter_init(&w);
+    op->reply = w.mbox;
+    op->reply_kind = 3;
+    deliver(s, op);
+    on_turn(s);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.ops, 1);
+    deliver(s, op = put(2, NULL, NULL)); /* nobody is there any more */
+    op->reply = w.mbox;
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 2);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
 TEST(full_disk_waits_and_recovers)
 {
     struct hub_store *s = open_store(new_dir());
