@@ -253,7 +253,9 @@ static void free_handshake(mbedtls_ssl_context *s)
         return;
     mbedtls_ssl_handshake_free(s);
     mbedtls_free(s->handshake);
+    mbedtls_free(s->transform_negotiate); /* made for 1.2, empty */
     s->handshake = NULL;
+    s->transform_negotiate = NULL;
 }
 
 /* The handshake is over: whose session is it, and drop what it does not need any more. */

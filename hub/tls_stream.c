@@ -27,6 +27,7 @@
 #include "core/metric.h"
 
 #define WRITE_MAX    65536u
+#define READ_MIN     16384u /* also when the caller has less room */
 #define ADDRESS_ROOM (INET6_ADDRSTRLEN + 10)
 
 struct tls {
@@ -160,7 +161,7 @@ static ssize_t fetch(struct tls *s, struct bt_tls_space *space, size_t room,
     if (in->len > 0 || bt_tls_pending(s->session))
         return 1;
     n = hub_stream_read(s->base.lower, s->base.fd, space->in,
-                        BT_MIN(room, sizeof(space->in)));
+                        BT_MIN(BT_MAX(room, READ_MIN), sizeof(space->in)));
     if (n > 0)
         *in = (struct bt_slice){ space->in, (size_t)n };
     s->heard |= n > 0;
