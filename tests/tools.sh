@@ -75,7 +75,8 @@ node_clients()
     command -v npm >/dev/null && command -v node >/dev/null || return 1
     if ! cmp -s tests/clients/package-lock.json "$folder/installed"; then
         mkdir -p "$folder" && cp tests/clients/package.json tests/clients/package-lock.json "$folder" &&
-            (cd "$folder" && npm ci --silent --ignore-scripts --no-audit --no-fund) >>"$log" 2>&1 &&
+            (cd "$folder" && npm ci --silent --ignore-scripts --no-audit --no-fund \
+                --fetch-retries=1 --fetch-timeout=60000) >>"$log" 2>&1 &&
             cp "$folder/package-lock.json" "$folder/installed" || return 1
     fi
     echo "$folder/node_modules"

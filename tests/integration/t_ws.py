@@ -348,6 +348,16 @@ def close_codes_for_mqtt_reasons(t):
 
 
 @test
+def close_code_of_a_refused_login(t):
+    s, port = hub(t, CONFIG + "  principals: [{username: u, password: right}]\n")
+    for level in (4, 5):
+        w = WebSocket(t, port)
+        w.send(raw.connect("w", user="u", password="wrong", level=level))
+        equal(w.expect(raw.CONNACK, 10)[1], 4 if level == 4 else 0x86)
+        equal(w.close_code(), 1008)
+
+
+@test
 def pings_are_answered_and_do_not_keep_mqtt_alive(t):
     s, port = hub(t)
     w = login(t, port, keepalive=1)
