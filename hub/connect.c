@@ -70,6 +70,7 @@ static int refuse(struct hub_conn *c, uint8_t version, struct bt_slice id, uint8
     if (r == 0 && hub_conn_fits(c, b.len))
         hub_conn_send(c, &b);
     hub_conn_close(c, BT_MQTT_SUCCESS, false);
+    c->close_reason = reason; /* CONNACK has said it to MQTT, not to a layer below */
     return 0;
 }
 
