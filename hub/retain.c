@@ -166,6 +166,18 @@ bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
     return old != NULL;
 }
 
+bool hub_retain_has(struct hub_retain *r, const struct hub_msg *m)
+{
+    struct hub_trie_node *t;
+    bool has;
+
+    pthread_mutex_lock(&r->lock);
+    t = hub_trie_find(&r->trie, hub_msg_topic(m));
+    has = t != NULL && as_node(t)->msg == m;
+    pthread_mutex_unlock(&r->lock);
+    return has;
+}
+
 size_t hub_retain_count(const struct hub_retain *r)
 {
     return atomic_load_explicit(&r->n, memory_order_relaxed);

@@ -17,6 +17,7 @@
 #include "core/mem.h"
 #include "hub/gather.h"
 #include "hub/recorder.h"
+#include "hub/replay.h"
 #include "hub/share.h"
 #include "hub/will.h"
 #include "hub/worker.h"
@@ -153,6 +154,7 @@ void hub_session_free(struct hub_session *s)
 {
     drop_queue(s);
     drop_held(s);
+    hub_replay_drop(s);
     hub_session_disown(s);
     while (s->filters != NULL) {
         struct hub_filter *f = s->filters;
@@ -352,6 +354,8 @@ void hub_session_pump(struct hub_session *s)
     }
     hub_share_mark(s);
     read_more(s);
+    if (bt_unlikely(s->replay != NULL))
+        hub_replay_pump(s);
 }
 
 static void append(struct hub_session *s, struct hub_qentry *e)
@@ -574,6 +578,7 @@ void hub_session_detach(struct hub_session *s, bool will)
 {
     int64_t now = bt_clock_wall_ms();
 
+    hub_replay_drop(s);
     if (s->link != NULL)
         s->link->session = NULL;
     if (s->link != NULL) {

@@ -86,6 +86,7 @@ struct hub_session {
     const struct hub_principal *principal;
     struct hub_session *next_by_id, *next_by_sid;
     struct hub_filter *filters;
+    struct hub_replay *replay;                /* retained messages that wait for room */
     struct hub_qentry *head, *waiting, *tail; /* in flight, then not yet sent */
     struct hub_unacked *unacked, *unacked_tail;
     struct hub_incoming *incoming; /* QoS 2 publishes that are not completed */
@@ -109,7 +110,7 @@ struct hub_session {
     bool recheck;    /* what waits may no longer be permitted: check before sending */
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
-    bool on_disk, reading, read_stale, stored;
+    bool on_disk, reading, read_stale, stored, replaying;
     bool leaving; /* ended but for its shared messages (hub/share.c) */
     bool traced;  /* hub/recorder.h */
     char id[];
@@ -211,9 +212,6 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
 /* A subscription that was read from the store at start. */
 int hub_session_restore(struct hub_session *s, struct bt_slice filter, uint8_t options,
                         uint32_t subid) BT_MUST_CHECK;
-/* Retained messages of a granted filter (MQTT 5.0 §3.3.1.3). */
-void hub_session_replay(struct hub_session *s, struct bt_slice filter,
-                        const struct hub_sub_opts *opts);
 /* Record the session's row (new, or changed expiry); disconnected_ms 0 while connected.
  */
 void hub_session_store(struct hub_session *s, int64_t disconnected_ms);

@@ -140,36 +140,3 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
     bt_free(f);
     return true;
 }
-
-void hub_session_replay(struct hub_session *s, struct bt_slice filter,
-                        const struct hub_sub_opts *opts)
-{
-    struct hub_retain_set set = { 0 };
-    struct hub_target t = {
-        .addr = s->addr,
-        .qos = opts->qos,
-        .flags = HUB_SUB_RETAIN_AS_PUBLISHED,
-        .n_subids = opts->subid != 0,
-        .subids = &opts->subid,
-    };
-
-    if (hub_retain_match(s->worker->hub->retain, filter, bt_clock_wall_ms(), &set) != 0)
-        return;
-    for (size_t i = 0; i < set.n; i++) {
-        struct hub_msg *m = set.items[i];
-        struct hub_pub pub = {
-            .topic = hub_msg_topic(m),
-            .payload = hub_msg_payload(m),
-            .props = hub_msg_props(m),
-            .qos = m->qos,
-            .retain = true,
-            .msg = hub_msg_ref(m),
-        };
-
-        /* A permit may be narrower than the filter was when it was granted. */
-        if (hub_session_may_subscribe(s, pub.topic))
-            hub_session_deliver(s, &pub, &t, NULL);
-        hub_pub_deinit(&pub);
-    }
-    hub_retain_set_deinit(&set);
-}

@@ -8,6 +8,7 @@
 #include "hub/conn.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
+#include "hub/replay.h"
 #include "hub/worker.h"
 
 /* In hub_answer.filters: one granted filter, its text behind it. */
@@ -39,7 +40,7 @@ static void replay_all(struct hub_session *s, const struct bt_buf *filters)
 
         memcpy(&r, filters->data + at, sizeof(r));
         at += sizeof(r);
-        hub_session_replay(s, (struct bt_slice){ filters->data + at, r.len }, &r.opts);
+        hub_replay_start(s, (struct bt_slice){ filters->data + at, r.len }, &r.opts);
         at += r.len;
     }
 }
