@@ -2,7 +2,8 @@
 # Every test, as continuous integration runs it. `./build.sh test` installs what it needs before.
 # Ends with `N passed, N failed, N skipped`, the sum of all stages, alone on a line.
 #
-#   ROUNDS        of the crash test (50)
+#   ROUNDS        of the crash test (40)
+#   SOAK_SECONDS  of the soak test (300)
 #   FUZZ_SECONDS  for each target (10)
 #   JOBS          of the builds (the number of processors)
 set -u
@@ -10,7 +11,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 make="make -s -j$jobs"
-rounds=${ROUNDS:-50}
+rounds=${ROUNDS:-40}
+export SOAK_SECONDS="${SOAK_SECONDS:-300}"
 export FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
 machine=$(uname -m)
 case $(uname -s)-$machine in
@@ -63,8 +65,12 @@ cross armv7-linux-musleabihf arm-linux-gnueabihf-gcc qemu-arm-static
 
 stage "integration" "BAETYL=$program tests/run.sh"
 stage "integration with the address and undefined behaviour sanitizers" \
-    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/ tls/"
+    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/ tls/ qos2/ will/ ws/ mqtt5/"
+stage "build with the thread sanitizer" "$make SAN=thread all"
+stage "integration with the thread sanitizer" \
+    "BAETYL=build/host-tsan/baetyl BAETYL_SAN=thread tests/run.sh publish/ session/ qos2/ will/ ws/"
 stage "crash" "BAETYL=$program python3 tests/crash/crash.py $rounds"
+stage "soak" "BAETYL=$program tests/soak/run.sh"
 stage "fuzz" "make -s fuzz"
 stage "build for aarch64-macos" "JOBS=$jobs tests/lint/darwin.sh; case \$? in
     0) echo \"1 passed, 0 failed, 0 skipped\" ;;

@@ -20,8 +20,8 @@ export BAETYL_SAN := $(SAN)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIBS) $(if $(MUSL),$(TP)/libmimalloc.a)
 	$(call say,LINK) $(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(ALLOCATOR) $< $(TEST_LIBS) $(LDLIBS)
 
-.PHONY: tests check check-unit check-integration lint lint-tidy format fuzz bench regen darwin-check
-## goals: all (default)  check  check-unit  check-integration  lint  lint-tidy  format  fuzz  bench
+.PHONY: tests check check-unit check-integration lint lint-tidy format fuzz bench soak regen darwin-check
+## goals: all (default)  check  check-unit  check-integration  lint  lint-tidy  format  fuzz  bench  soak
 tests: all $(TESTS)
 
 check: tests
@@ -50,6 +50,10 @@ fuzz: $(LIB) $(TP_LIBS)
 
 bench: $(PROGRAM)
 	@tests/bench/run.sh
+
+# SOAK_HOURS= or SOAK_SECONDS= (300).
+soak: $(PROGRAM)
+	@tests/soak/run.sh
 
 ##        regen (generated sources and docs/config.md)  darwin-check  install  clean  help
 regen: $(PROGRAM)

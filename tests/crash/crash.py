@@ -1,175 +1,159 @@
-"""SIGKILL at random moments: what was acknowledged is never lost.
+"""SIGKILL at random moments: what was acknowledged is never lost, and at QoS 2 nothing comes twice.
 
-In each round publishers write at QoS 1 to two persistent sessions, one whose client is connected and
-one whose client is away, until the process is killed. After the restart both sessions must still be
-there and together with what they got before hold every message whose publisher saw a PUBACK.
-Messages that come twice are allowed and counted. The store lives through all rounds.
+In each round clients of several kinds (parts.py) are at work until the process is killed, now and then again while
+it starts. After the restart, with another number of workers, each part checks what it was promised. The store
+lives through all rounds, but for those that damage its file while the hub is down: then the hub must start, also
+after being killed while it salvages, and begins with an empty store.
 
-    crash.py [ROUNDS]       ROUNDS= and SEED= in the environment; the seed is printed
+    crash.py [ROUNDS]       ROUNDS=, SEED= and PARTS= (names, separated by commas) in the environment
 """
 import os
 import random
-import struct
+import shutil
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 sys.dont_write_bytecode = True
 
 import harness  # noqa: E402
-import raw  # noqa: E402
+import parts  # noqa: E402
 from harness import HUB, Failed  # noqa: E402
 
-PUBLISHERS = 3
-WINDOW = 20
-DRAIN_S = 10
+DAMAGE_EVERY = 10
 
 
-class Publisher(threading.Thread):
-    """Keeps WINDOW messages on their way and remembers which were acknowledged."""
-
-    def __init__(self, t, port, tag):
-        super().__init__(daemon=True)
-        self.tag, self.acked, self.sent = tag, set(), 0
-        self.r = raw.Raw(t, port)
-        self.r.login("pub-" + tag)
-
-    def run(self):
-        names, done = {}, 0
-        try:
-            while True:
-                while self.sent - done < WINDOW:
-                    pid = self.sent % 65535 + 1
-                    names[pid] = "%s-%d" % (self.tag, self.sent)
-                    self.r.s.sendall(raw.publish("c/" + self.tag, names[pid], qos=1, pid=pid))
-                    self.sent += 1
-                got = self.r.packet(DRAIN_S)
-                if got is None:
-                    return
-                if got[0] == raw.PUBACK:
-                    self.acked.add(names.pop(struct.unpack(">H", got[2])[0]))
-                    done += 1
-        except (OSError, Failed):
-            return
-
-
-class Reader(threading.Thread):
-    """Takes and acknowledges messages until the connection ends or `enough` says so."""
-
-    def __init__(self, t, port, name, seen, enough=None):
-        super().__init__(daemon=True)
-        self.seen, self.enough, self.duplicates = seen, enough, 0
-        self.r = raw.Raw(t, port)
-        self.present = self.r.login(name, clean=False)
-
-    def subscribe(self):
-        self.r.send(raw.subscribe(("c/#", 1))).expect(raw.SUBACK)
-
-    def run(self):
-        try:
-            while not (self.enough and self.enough()):
-                m = self.r.message(1 if self.enough else DRAIN_S)
-                name = m["payload"].decode()
-                self.duplicates += name in self.seen
-                self.seen.add(name)
-        except (OSError, Failed):
-            return
-
-    def leave(self):
-        self.r.send(raw.packet(0xe0)).closed()
-        self.r.close()
-
-
-class Rounds:
-    def __init__(self, rng):
+class World:
+    def __init__(self, rng, wanted):
         self.rng = rng
         self.t = harness.Context()
-        self.server = self.t.baetyl(HUB)
-        self.seen = {"on": set(), "off": set()}
-        self.totals = dict.fromkeys(["sent", "acked", "duplicates", "missing", "kills"], 0)
-        for name in self.seen:
-            r = Reader(self.t, self.server.port, name, set())
-            r.subscribe()
-            r.leave()
+        self.kills = self.damaged = 0
+        self.server = self.t.baetyl(self.config(), start=False)
+        self.server.start()
+        self.parts = [make(self) for make in parts.PARTS if not wanted or make.name in wanted]
+        self.setup()
+
+    def config(self):
+        return HUB + "  workers: %d\n" % self.rng.randint(1, 3)
+
+    def setup(self):
+        for part in self.parts:
+            part.setup()
 
     def kill(self):
         self.server.kill()
-        self.totals["kills"] += 1
+        self.kills += 1
 
     def restart(self):
+        with open(self.server.config, "w") as f:
+            f.write(self.config())
         # Now and then the process dies again while it starts.
-        while self.rng.random() < 0.1:
+        while self.rng.random() < 0.15:
             self.server.start(wait=False)
             time.sleep(self.rng.random() * 0.05)
             self.kill()
         self.server.start()
 
-    def collect(self, name, acked):
-        """Reads the session to the end; the acknowledged messages it never got."""
-        seen = self.seen[name]
-        reader = Reader(self.t, self.server.port, name, seen, lambda: acked <= seen)
-        reader.start()
-        reader.join(DRAIN_S * harness.SLOW)
-        self.totals["duplicates"] += reader.duplicates
-        missing = acked - seen
-        if not reader.present:
-            raise Failed("session %s is gone, with it %d messages" % (name, len(missing)))
-        reader.enough = lambda: True
-        reader.leave()
-        return missing
+    def data(self):
+        return os.path.join(self.server.dir, "var/db/baetyl/data")
+
+    def damage(self):
+        """Zeroes, flips or cuts a page of the database or its log."""
+        name = os.path.join(self.data(), self.rng.choice(["hub.db", "hub.db", "hub.db-wal"]))
+        if not os.path.exists(name):
+            return
+        pages = max(1, os.path.getsize(name) // 4096)
+        at = self.rng.randrange(pages) * 4096
+        with open(name, "r+b") as f:
+            what = self.rng.randrange(3)
+            if what == 2:
+                f.truncate(at)
+                return
+            f.seek(at)
+            page = f.read(4096)
+            f.seek(at)
+            f.write(bytes(len(page)) if what == 0 else bytes(b ^ self.rng.randrange(256) for b in page))
+
+    def damaged_round(self):
+        self.damaged += 1
+        self.damage()
+        self.restart()
+        self.check_log()
+        # What was lost is not ours to say: begin again.
+        self.kill()
+        shutil.rmtree(self.data())
+        self.t.clients.clear()
+        self.restart()
+        self.setup()
+
+    def check_log(self):
+        if "Sanitizer" in self.server.log():
+            raise Failed("a sanitizer complained")
 
     def round(self, number):
-        port = self.server.port
-        online = Reader(self.t, port, "on", self.seen["on"])
-        pubs = [Publisher(self.t, port, "%d.%d" % (number, i)) for i in range(PUBLISHERS)]
-        for thread in [online] + pubs:
-            thread.start()
+        wrong = []
+        for part in self.parts:
+            part.begin(number)
         time.sleep(self.rng.random() * 0.5)
         self.kill()
-        for thread in [online] + pubs:
-            thread.join(DRAIN_S)
-            thread.r.close()
-        acked = set().union(*(p.acked for p in pubs))
-        self.totals["sent"] += sum(p.sent for p in pubs)
-        self.totals["acked"] += len(acked)
-        self.totals["duplicates"] += online.duplicates
-        self.restart()
+        for part in self.parts:
+            part.stop()
         self.t.clients.clear()
-        lost = []
-        for name in ("on", "off"):
-            missing = self.collect(name, acked)
-            self.totals["missing"] += len(missing)
-            if missing:
-                lost.append("%d of %d acknowledged messages are missing in session %s, as %s" % (
-                    len(missing), len(acked), name, sorted(missing)[:3]))
-            self.seen[name].clear()
-        if lost:
-            raise Failed("; ".join(lost))
+        if number % DAMAGE_EVERY == DAMAGE_EVERY - 1:
+            self.damaged_round()
+            return
+        self.restart()
+        for part in self.parts:
+            try:
+                wrong += ["%s: %s" % (part.name, text) for text in part.verify()]
+            except (Failed, OSError) as why:
+                wrong.append("%s: %s" % (part.name, why))
+        self.t.clients.clear()
+        self.check_log()
+        if wrong:
+            raise Failed("; ".join(wrong))
+
+    def again(self):
+        """After a failure: an empty store, so that one fault is reported once."""
+        if self.server.alive():
+            self.kill()
+        shutil.rmtree(self.data(), ignore_errors=True)
+        self.t.clients.clear()
+        self.server.start()
+        self.setup()
+
+
+def report(world, seconds):
+    for part in world.parts:
+        print("crash: %s: %s" % (part.name, ", ".join("%d %s" % (n, what) for what, n in part.totals.items())))
+    print("crash: %d kills, %d damaged stores, %.0f s" % (world.kills, world.damaged, seconds))
 
 
 def main():
-    rounds = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ROUNDS", 50))
+    rounds = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ROUNDS", 30))
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     print("crash: %d rounds, seed %d" % (rounds, seed), flush=True)
-    all_rounds = Rounds(random.Random(seed))
     failed, start = 0, time.monotonic()
+    world = World(random.Random(seed), list(filter(None, os.environ.get("PARTS", "").split(","))))
     try:
         for number in range(rounds):
             try:
-                all_rounds.round(number)
-            except Failed as why:
+                world.round(number)
+            except (Failed, OSError) as why:
                 failed += 1
                 print("FAIL crash/round %d: %s" % (number, why), flush=True)
-                if not all_rounds.server.alive():
-                    all_rounds.server.start()
+                if os.environ.get("KEEP"):
+                    raise
+                world.again()
     finally:
-        all_rounds.t.close()
+        world.t.close()
         if failed:
-            print("    " + all_rounds.server.log()[-2000:].replace("\n", "\n    "))
-        all_rounds.t.remove()
-    print("crash: %(sent)d sent, %(acked)d acknowledged, %(missing)d missing, %(duplicates)d delivered twice, "
-          "%(kills)d kills" % all_rounds.totals + ", %.0f s" % (time.monotonic() - start))
+            print("    " + world.server.log()[-2000:].replace("\n", "\n    "))
+        if os.environ.get("KEEP") and failed:
+            print("kept: %s" % world.server.dir)
+        else:
+            world.t.remove()
+    report(world, time.monotonic() - start)
     print("crash: %d passed, %d failed, 0 skipped" % (rounds - failed, failed))
     return 1 if failed else 0
 
