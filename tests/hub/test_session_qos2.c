@@ -383,3 +383,54 @@ TEST(an_identifier_read_from_the_store_is_known)
     check_said(1, BT_MQTT_PUBCOMP, 9, 0);
     teardown();
 }
+
+/* ---- after a start ---- */
+
+/* One row is read, of a message that may have been sent by the process before. */
+static void read_unsure(struct hub_session *s, uint8_t qos, bool expired)
+{
+    struct hub_store_rows *rows = bt_calloc(1, sizeof(*rows));
+    struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = qos };
+    struct hub_msg *m = hub_msg_new(&pub);
+
+    m->expires_ms = expired ? 1 : 0;
+    rows->head = hub_qentry_new(m, 1);
+    rows->head->qos = qos;
+    rows->head->committed = true;
+    atomic_store(&rows->head->state, HUB_Q_STORED);
+    hub_msg_unref(m);
+    s->qseq = s->disk_from = s->read_upto = 1;
+    s->on_disk = s->reading = true;
+    s->n_unsure = 1;
+    hub_session_rows(s, rows);
+}
+
+TEST(what_may_have_been_sent_has_dup)
+{
+    struct hub_session *s = setup(true, 9);
+
+    read_unsure(s, 1, false);
+    CHECK_INT(n_sent, 1);
+    CHECK(sent[0].dup);
+    CHECK_INT(s->n_unsure, 0);
+    teardown();
+}
+
+TEST(what_has_expired_meanwhile_is_released_at_qos_2)
+{
+    struct hub_session *s = setup(true, 9);
+
+    read_unsure(s, 2, true);
+    CHECK_INT(n_sent + n_said, 0);
+    CHECK_INT(count_ops(HUB_OP_RELEASE), 1);
+    commit(true);
+    check_said(0, BT_MQTT_PUBREL, 1, 0);
+    CHECK(hub_session_pubcomp(s, 1));
+    CHECK_INT(count_ops(HUB_OP_DEQUEUE), 1);
+    teardown();
+    s = setup(true, 9);
+    read_unsure(s, 1, true);
+    CHECK_INT(n_sent + n_said, 0);
+    CHECK_INT(count_ops(HUB_OP_DEQUEUE), 1);
+    teardown();
+}

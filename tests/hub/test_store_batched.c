@@ -63,6 +63,24 @@ TEST(batched_accepts_so_much_and_no_more)
     waiter_deinit(&w);
 }
 
+TEST(batched_commits_for_an_exchange_that_waits)
+{
+    struct hub_store *s = open_batched();
+    struct hub_op *op = put(1, NULL, NULL);
+    struct waiter w;
+
+    waiter_init(&w);
+    op->reply = w.mbox;
+    op->reply_kind = 3;
+    deliver(s, op);
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 1);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.ops, 1);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
 TEST(batched_acknowledges_nothing_while_it_fails)
 {
     struct hub_store *s = open_batched();

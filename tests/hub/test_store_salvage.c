@@ -56,9 +56,15 @@ static void put_rows(void)
             hub_msg_unref(m);
         }
     }
-    for (s = 1; s <= SESSIONS; s++)
+    for (s = 1; s <= SESSIONS; s++) {
+        struct hub_op *op = hub_op_new(HUB_OP_INCOMING_PUT, s);
+
         for (i = 1; i <= 10; i++)
             run_op(seq_op(HUB_OP_DEQUEUE, s, i));
+        run_op(seq_op(HUB_OP_RELEASE, s, 11)); /* a row without a message */
+        op->u32 = (uint32_t)(s * 3000);
+        run_op(op);
+    }
 }
 
 /* A store as a killed process leaves it: part of it in the log. */
@@ -125,6 +131,9 @@ static void restore(void)
         write_all(log_path, &wal, wal.n);
 }
 
+/* Identifiers of publishes and released deliveries that the last open found. */
+static int64_t exchanges;
+
 enum harm { ZERO, FLIP, NOISE, CUT, N_HARMS };
 
 static void harm(const char *victim, const struct bytes *was, size_t page, enum harm how)
@@ -160,9 +169,11 @@ static int64_t open_and_count(void)
     }
     put_session(SESSIONS + 1);
     rows = ask_db(tx.db, "SELECT COUNT(*) FROM queue");
-    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE mid NOT IN"
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE mid>0 AND mid NOT IN"
                             " (SELECT mid FROM message)"),
               0);
+    exchanges = ask_db(tx.db, "SELECT COUNT(*) FROM incoming") +
+                ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE mid<0");
     CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM message m WHERE refs<>"
                             " (SELECT COUNT(*) FROM queue q WHERE q.mid=m.mid)"),
               0);
@@ -178,6 +189,7 @@ static void damage_each_page(const char *victim, const struct bytes *was, int64_
     int64_t all = SESSIONS * (ROWS - 10), rows, worst = all;
     size_t pages = was->n / PAGE, step = getenv("ALL_PAGES") != NULL ? 1 : pages / 8;
     size_t first = (size_t)test_random() % step;
+    int64_t most = 0;
     int set_aside = 0;
 
     for (size_t page = first; page * PAGE < was->n; page += step) {
@@ -185,6 +197,7 @@ static void damage_each_page(const char *victim, const struct bytes *was, int64_
             restore();
             harm(victim, was, page, how);
             rows = open_and_count();
+            most = BT_MAX(most, exchanges);
             each_file(count_damaged, &set_aside);
             if (how != CUT)
                 worst = BT_MIN(worst, rows);
@@ -195,6 +208,7 @@ static void damage_each_page(const char *victim, const struct bytes *was, int64_
     printf("%s: at least %lld of %lld rows, set aside %d times\n", victim,
            (long long)worst, (long long)all, set_aside);
     CHECK(set_aside > 0);
+    CHECK_INT(most, 2 * SESSIONS); /* all of them, when it was another page */
     CHECK(worst >= least);
 }
 
@@ -220,6 +234,7 @@ TEST(every_page_of_the_log)
     CHECK(wal.n > 20 * PAGE);
     restore();
     CHECK_INT(open_and_count(), SESSIONS * (ROWS - 10));
+    CHECK_INT(exchanges, 2 * SESSIONS);
     damage_each_page(log_path, &wal, SESSIONS * (ROWS - 10) / 2);
     free(file.p);
     free(wal.p);
