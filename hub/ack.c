@@ -17,7 +17,7 @@ static int read_ack(const struct hub_conn *c, const uint8_t *p, size_t n, struct
     struct bt_mqtt_packet m;
     int r;
 
-    if (bt_likely(n == 4 && p[1] == 2)) {
+    if (bt_likely(n == 4 && p[1] == 2 && (p[0] & 8) == 0)) {
         *out = (struct ack){ .pid = (uint16_t)(p[2] << 8 | p[3]) };
         return out->pid == 0 ? BT_MQTT_PROTOCOL_ERROR : 0;
     }

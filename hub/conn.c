@@ -52,6 +52,13 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
 
 /* ---- Input ---- */
 
+/* The client gave a sign of life. */
+static void alive(struct hub_conn *c)
+{
+    if (c->keepalive_ms != 0)
+        c->deadline_ms = bt_loop_ms(c->worker->loop) + c->keepalive_ms;
+}
+
 /* Handle the whole packets at p; *out is how many bytes were used. Stops when closed or
  * paused. false: the connection belongs to another worker now and must not be touched. */
 static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
@@ -81,6 +88,9 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
             hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
         used += len;
     }
+    /* Whole packets count, not bytes ([MQTT-3.1.2-22]). */
+    if (used > 0 && !c->closed)
+        alive(c);
     *out = used;
     return true;
 }
@@ -111,13 +121,10 @@ static ssize_t receive(struct hub_conn *c, uint8_t *to, size_t room)
 {
     ssize_t n = hub_stream_read(c->stream, bt_io_fd(&c->io), to, room);
 
-    if (n > 0) {
+    if (n > 0)
         c->worker->counts.bytes_in += (uint64_t)n;
-        if (c->keepalive_ms != 0)
-            c->deadline_ms = bt_loop_ms(c->worker->loop) + c->keepalive_ms;
-    } else if (n < 0) {
+    else if (n < 0)
         hub_conn_close(c, BT_MQTT_SUCCESS, true);
-    }
     return n;
 }
 
@@ -216,6 +223,7 @@ void hub_conn_unpause(struct hub_conn *c, uint8_t why)
     c->paused &= (uint8_t)~why;
     if (c->paused != 0)
         return;
+    alive(c); /* what it sent meanwhile was not read */
     watch(c);
     if (c->in.len > 0 && !feed_kept(c))
         return;

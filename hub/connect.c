@@ -265,8 +265,12 @@ static int send_connack(struct hub_conn *c, const struct login *in, bool present
     r = add_response_info(c, in, &info, &p);
     if (r == 0)
         r = bt_mqtt_encode_connack(&b, c->version, present, 0, &p);
-    if (r == 0)
+    if (r == 0 && !hub_conn_fits(c, b.len)) {
+        c->version = 0; /* nothing may be said before CONNACK ([MQTT-3.14.0-1]) */
+        hub_conn_close(c, BT_MQTT_TOO_LARGE, false);
+    } else if (r == 0) {
         hub_conn_send(c, &b);
+    }
     return r;
 }
 

@@ -27,7 +27,7 @@ def a_bad_filter_fails_alone(t):
 
 # ---- CONNECT and CONNACK ----
 
-@normative("MQTT-3.1.2-23", "MQTT-3.1.3-6", "MQTT-3.1.3-7", "MQTT-3.2.2-16", "MQTT-3.2.2-17")
+@normative("MQTT-3.1.3-6", "MQTT-3.1.3-7", "MQTT-3.2.2-16")
 def connack_says_what_is_not_default(t):
     s = t.baetyl()
     r = Five(t, s.port)
@@ -42,7 +42,7 @@ def connack_says_what_is_not_default(t):
     check("assigned_client_id" not in p and "session_expiry" not in p, "not answered when as asked")
 
 
-@normative("MQTT-3.2.2-21", "MQTT-3.1.2-21", "MQTT-3.1.2-22", "MQTT-3.14.2-2")
+@normative("MQTT-3.1.2-22", "MQTT-3.2.2-22")
 def limits_are_answered(t):
     s = t.baetyl(HUB + "  limits: {session: {expiry: 100s}, keepalive: 1s, topic: {aliases: 0}}\n")
     r = Five(t, s.port)
@@ -61,7 +61,7 @@ def limits_are_answered(t):
     old.ping()
 
 
-@normative("MQTT-3.1.0-2", "MQTT-3.15.1-1", "MQTT-4.12.0-1", "MQTT-4.13.1-1")
+@normative("MQTT-3.1.0-2", "MQTT-4.12.0-1", "MQTT-4.12.0-6", "MQTT-4.13.1-1", "MQTT-3.1.2-29", "MQTT-3.2.2-19")
 def refusals_have_words(t):
     s = t.baetyl()
     r = Five(t, s.port)
@@ -85,8 +85,7 @@ def refusals_have_words(t):
 
 # ---- Topic aliases ----
 
-@normative("MQTT-3.1.2-26", "MQTT-3.1.2-27", "MQTT-3.2.2-18", "MQTT-3.3.2-7", "MQTT-3.3.2-8", "MQTT-3.3.2-9",
-           "MQTT-3.3.2-10", "MQTT-3.3.2-11", "MQTT-3.3.2-12")
+@normative("MQTT-3.3.2-7", "MQTT-3.3.2-8", "MQTT-3.3.2-12")
 def topic_aliases_from_the_client(t):
     s = t.baetyl()
     sub = five(t, s, "sub", ("#", 1))
@@ -111,7 +110,7 @@ def topic_aliases_from_the_client(t):
     again.pub("", "x", alias=1).ended(0x82)
 
 
-@normative("MQTT-3.1.2-26", "MQTT-3.1.2-27")
+@normative("MQTT-3.1.2-26", "MQTT-3.1.2-27", "MQTT-3.3.2-11")
 def topic_aliases_to_the_client(t):
     s = t.baetyl()
     a = five(t, s, "a", ("#", 0), alias_max=3)
@@ -252,7 +251,7 @@ def message_expiry(t):
 
 # ---- PUBLISH and its acknowledgement ----
 
-@normative("MQTT-3.4.2-1", "MQTT-3.4.2-2", "MQTT-3.3.5-2", "MQTT-3.1.2-29")
+@normative("MQTT-3.4.2-1", "MQTT-3.4.2-2", "MQTT-3.1.2-29")
 def puback_reasons(t):
     s = t.baetyl(HUB + """  limits: {topic: {length: 20}}
   principals:
@@ -324,7 +323,7 @@ def request_and_response(t):
 
 # ---- Limits of the client ----
 
-@normative("MQTT-3.1.2-24", "MQTT-3.1.2-25", "MQTT-3.2.2-15")
+@normative("MQTT-3.1.2-24", "MQTT-3.1.2-25")
 def maximum_packet_size(t):
     s = t.baetyl(HUB + "  message: {length: {max: 1k}}\n")
     r = Five(t, s.port)
@@ -347,7 +346,7 @@ def maximum_packet_size(t):
     Five(t, s.port).send(raw.connect("x", level=5, props=props(max_packet=0))).closed()
 
 
-@normative("MQTT-4.9.0-1", "MQTT-4.9.0-2", "MQTT-4.9.0-3", "MQTT-3.3.4-9", "MQTT-3.3.4-7")
+@normative("MQTT-4.9.0-1", "MQTT-4.9.0-2", "MQTT-4.9.0-3", "MQTT-3.3.4-9", "MQTT-3.3.4-10")
 def receive_maximum(t):
     s = t.baetyl()
     r = five(t, s, "c", ("t", 1), receive_max=3)
@@ -402,21 +401,24 @@ def identifiers_and_sessions(t):
     other.ping()
 
 
-@normative("MQTT-3.14.0-1", "MQTT-3.14.4-1", "MQTT-3.14.4-2", "MQTT-3.1.4-5")
+@normative("MQTT-3.14.2-2", "MQTT-3.14.4-1", "MQTT-3.14.4-2", "MQTT-4.13.2-1")
 def the_server_says_why(t):
     s = t.baetyl()
     r = five(t, s, "c")
     old = raw.session(t, s, "old")
     other = five(t, s, "other", keepalive=1)
-    other.send(raw.publish("t", b"x" * 100, level=5)[:20])
-    equal(other.ended(0x8d)["reason_string"], b"keep alive timeout", "half a packet is no sign of life for ever")
+    packet = raw.publish("t", b"x" * 1000, level=5)
+    for i in range(30):
+        other.send(packet[i:i + 1])
+        time.sleep(0.1)
+    equal(other.ended(0x8d, 0.5)["reason_string"], b"keep alive timeout", "parts of a packet are no sign of life")
     equal(s.stop(), 0, "exit status")
-    equal(r.ended(0x8b)["reason_string"], b"server shutting down", "stop")
+    equal(r.ended(0x8b), {"reason_string": b"server shutting down"}, "stop")
     equal(old.packet(), None, "3.1.1 is closed")
 
 
 @normative("MQTT-1.5.4-1", "MQTT-1.5.4-2", "MQTT-1.5.4-3", "MQTT-1.5.5-1", "MQTT-1.5.7-1", "MQTT-4.7.3-2",
-           "MQTT-3.3.2-1", "MQTT-3.3.2-2", "MQTT-3.1.3-4", "MQTT-3.1.3-11", "MQTT-3.8.3-1", "MQTT-3.10.3-1")
+           "MQTT-3.3.2-1", "MQTT-3.3.2-2", "MQTT-3.3.2-13", "MQTT-3.3.2-19", "MQTT-3.1.3-4", "MQTT-3.1.3-11", "MQTT-3.8.3-1", "MQTT-3.10.3-1")
 def text_is_utf8(t):
     s = t.baetyl()
     bad = (b"\xff", b"a\xc0\x80", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf4\x90\x80\x80", b"a\0b", b"\xe2\x82")
@@ -438,7 +440,7 @@ def text_is_utf8(t):
         five(t, s, "c").send(b"\x30" + length + b"\0\1ax").ended(0x81)
 
 
-@normative("MQTT-4.7.2-1", "MQTT-4.7.1-3", "MQTT-4.7.3-4")
+@normative("MQTT-4.7.2-1", "MQTT-4.7.3-4")
 def dollar_topics(t):
     s = t.baetyl()
     r = five(t, s, "c", ("#", 0), ("+/x", 0), ("+", 0))

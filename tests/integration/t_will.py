@@ -22,7 +22,7 @@ def will(t, s, client_id, topic="w", payload="gone", level=5, code=0, **values):
     return r
 
 
-@normative("MQTT-3.1.2-7", "MQTT-3.1.2-8", "MQTT-3.1.2-14", "MQTT-3.1.2-15", "MQTT-3.1.3-12", "MQTT-3.14.4-3")
+@normative("MQTT-3.1.2-7", "MQTT-3.1.2-8", "MQTT-3.1.2-14", "MQTT-3.14.4-3")
 def will_is_published_or_discarded(t):
     s = t.baetyl()
     sub = five(t, s, "sub", ("w/#", 1))
