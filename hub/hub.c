@@ -21,6 +21,7 @@
 #include "hub/query.h"
 #include "hub/settings.h"
 #include "hub/stats.h"
+#include "hub/sys.h"
 #include "hub/will.h"
 #include "hub/worker.h"
 
@@ -181,7 +182,9 @@ static int build(struct hub *hub)
     hub->index = hub_index_new(hub->n_workers);
     hub->retain = hub_retain_new();
     hub->throttle = hub_throttle_new();
-    if (hub->index == NULL || hub->retain == NULL || hub->throttle == NULL)
+    hub->sys = hub_sys_new(hub);
+    if (hub->index == NULL || hub->retain == NULL || hub->throttle == NULL ||
+        hub->sys == NULL)
         return BT_ENOMEM;
     r = hub_store_open(&store, &hub->store);
     for (uint32_t i = 0; r == 0 && i < hub->n_workers; i++) {
@@ -282,6 +285,7 @@ static void hub_free(void *self)
     hub_certs_free(hub->certs);
     hub_index_free(hub->index);
     hub_retain_free(hub->retain);
+    hub_sys_free(hub->sys);
     hub_settings_unref(hub->settings);
     hub_throttle_free(hub->throttle);
     bt_free(hub);

@@ -15,6 +15,7 @@
 struct hub_worker;
 struct hub_listener;
 struct hub_settings;
+struct hub_sys;
 struct hub_certs;
 struct hub_throttle;
 struct hub_checker;
@@ -27,6 +28,7 @@ struct hub {
     struct hub_settings *settings; /* main thread: the newest; workers have their own */
     struct hub_index *index;
     struct hub_retain *retain;
+    struct hub_sys *sys; /* the $SYS topics */
     struct hub_store *store;
     struct bt_loop *main_loop;
     struct hub_certs *certs;

@@ -18,6 +18,8 @@
 #include "hub/check.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
+#include "hub/replay.h"
+#include "hub/sys.h"
 #include "hub/worker.h"
 
 #define MAX_LOCAL_QOS0 4096u /* QoS 0 deliveries a slow module may have waiting */
@@ -254,6 +256,17 @@ static struct hub_session *open_session(struct hub_client *c,
     return s;
 }
 
+/* Modules want messages from now on, and of the $SYS topics what holds now. */
+static void replay_sys(struct hub_client *c, struct hub_session *s)
+{
+    for (size_t i = 0; i < c->opts.n_subs; i++) {
+        const struct hub_sub_opts opts = { .qos = 0 };
+
+        if (hub_sys_is(slice_of(c->subs[i].filter)) && c->link.session == s)
+            hub_replay_start(s, slice_of(c->subs[i].filter), &opts);
+    }
+}
+
 static void opened(struct hub_client *c, const struct hub_principal *principal)
 {
     unsigned reason = principal == NULL ? BT_MQTT_BAD_LOGIN : BT_MQTT_SUCCESS;
@@ -272,8 +285,10 @@ static void opened(struct hub_client *c, const struct hub_principal *principal)
         reason = subscribe_all(c, s);
     }
     tell(c, EV_READY, new_event(reason, 0));
-    if (reason == BT_MQTT_SUCCESS)
+    if (reason == BT_MQTT_SUCCESS) {
         hub_session_resume(s);
+        replay_sys(c, s);
+    }
 }
 
 static void on_open(struct hub_client *c);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "hub/hub_internal.h"
+#include "hub/sys.h"
 
 #define TRAVELLING                                                       \
     (1u << BT_MQTT_P_PAYLOAD_FORMAT | 1u << BT_MQTT_P_CONTENT_TYPE |     \
@@ -116,5 +117,7 @@ bool hub_filter_allowed(const struct hub *hub, struct bt_slice filter)
         filter.len -= (size_t)(end + 1 - filter.ptr);
         filter.ptr = end + 1;
     }
-    return filter.len > 0 && filter.ptr[0] != '$' && within(hub, filter);
+    if (filter.len == 0 || !within(hub, filter))
+        return false;
+    return filter.ptr[0] != '$' || (hub->conf->sys_interval > 0 && hub_sys_is(filter));
 }

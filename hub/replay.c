@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "hub/sys.h"
 #include "hub/worker.h"
 
 struct hub_replay {
@@ -50,6 +51,14 @@ static bool has_room(struct hub_session *s, const struct hub_replay *r,
            s->n_queued < s->worker->hub->conf->max_queued;
 }
 
+/* The hub's own values lie beside what clients retained. */
+static struct hub_retain *tree_of(const struct hub_session *s, struct bt_slice filter)
+{
+    const struct hub *hub = s->worker->hub;
+
+    return hub->sys != NULL && hub_sys_is(filter) ? hub_sys_tree(hub->sys) : hub->retain;
+}
+
 static void send_one(struct hub_session *s, struct hub_replay *r, struct hub_msg *m)
 {
     const struct hub_target t = {
@@ -70,7 +79,7 @@ static void send_one(struct hub_session *s, struct hub_replay *r, struct hub_msg
 
     /* A permit may be narrower than the filter was when it was granted. */
     if (hub_session_may_subscribe(s, pub.topic) &&
-        (!r->late || hub_retain_has(s->worker->hub->retain, m)))
+        (!r->late || hub_retain_has(tree_of(s, pub.topic), m)))
         hub_session_deliver(s, &pub, &t, NULL);
     hub_pub_deinit(&pub);
 }
@@ -100,8 +109,8 @@ void hub_replay_start(struct hub_session *s, struct bt_slice filter,
 {
     struct hub_replay **end = &s->replay, *r = bt_calloc(1, sizeof(*r));
 
-    if (r == NULL || hub_retain_match(s->worker->hub->retain, filter, bt_clock_wall_ms(),
-                                      &r->set) != 0) {
+    if (r == NULL ||
+        hub_retain_match(tree_of(s, filter), filter, bt_clock_wall_ms(), &r->set) != 0) {
         bt_free(r);
         return;
     }

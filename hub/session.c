@@ -19,6 +19,7 @@
 #include "hub/recorder.h"
 #include "hub/replay.h"
 #include "hub/share.h"
+#include "hub/sys.h"
 #include "hub/will.h"
 #include "hub/worker.h"
 
@@ -161,6 +162,8 @@ void hub_session_free(struct hub_session *s)
 
         s->filters = f->next;
         hub_count_sub((struct bt_slice){ (const uint8_t *)f->text, f->len }, -1);
+        hub_sys_subscribed(s->worker->hub->sys,
+                           (struct bt_slice){ (const uint8_t *)f->text, f->len }, -1);
         hub_index_remove(s->worker->hub->index,
                          (struct bt_slice){ (const uint8_t *)f->text, f->len }, s->addr);
         bt_free(f);
@@ -524,8 +527,7 @@ void hub_session_skip(struct hub_session *s, uint64_t token)
 void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t window)
 {
     if (s->link == NULL) {
-        bt_metric_add(&hub_m_offline, -1);
-        bt_metric_add(&hub_m_online, 1);
+        hub_count_online(1);
     }
     s->since_s = (uint32_t)(bt_loop_ms(s->worker->loop) / 1000);
     s->link = l;
@@ -582,8 +584,7 @@ void hub_session_detach(struct hub_session *s, bool will)
     if (s->link != NULL)
         s->link->session = NULL;
     if (s->link != NULL) {
-        bt_metric_add(&hub_m_online, -1);
-        bt_metric_add(&hub_m_offline, 1);
+        hub_count_online(-1);
     }
     s->since_s = (uint32_t)(bt_loop_ms(s->worker->loop) / 1000);
     s->link = NULL;

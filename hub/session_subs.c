@@ -8,6 +8,7 @@
 #include "hub/recorder.h"
 #include "hub/session.h"
 #include "hub/share.h"
+#include "hub/sys.h"
 #include "hub/worker.h"
 
 #define RETAIN_HANDLING_SHIFT 4
@@ -62,6 +63,7 @@ static int put_filter(struct hub_session *s, struct bt_slice filter,
         s->filters = f;
         s->n_filters++;
         hub_count_sub(filter, 1);
+        hub_sys_subscribed(s->worker->hub->sys, filter, 1);
     }
     return r;
 }
@@ -124,6 +126,7 @@ bool hub_session_unsubscribe(struct hub_session *s, struct bt_slice filter,
     *at = f->next;
     s->n_filters--;
     hub_count_sub(filter, -1);
+    hub_sys_subscribed(s->worker->hub->sys, filter, -1);
     hub_record(s, &(struct hub_fact){ HUB_EV_UNSUBSCRIBED, .text = filter });
     if (hub_match_is_share(filter))
         hub_share_left(s, filter);

@@ -42,6 +42,8 @@ struct bt_metric hub_m_online =
     BT_METRIC_OF("baetyl_hub_sessions", BT_GAUGE, "state=\"online\"", "Sessions.");
 struct bt_metric hub_m_offline =
     BT_METRIC_OF("baetyl_hub_sessions", BT_GAUGE, "state=\"offline\"", "Sessions.");
+struct bt_metric hub_m_online_max = HUB_METRIC(
+    "sessions_online_max", BT_GAUGE, "Most sessions online at once since the start.");
 struct bt_metric hub_m_expired = HUB_METRIC("sessions_expired_total", BT_COUNTER,
                                             "Sessions that expired while offline.");
 struct bt_metric hub_m_subs =
@@ -155,6 +157,17 @@ void hub_count_sub(struct bt_slice filter, int n)
         bt_metric_add(&hub_m_shared_subs, n);
 }
 
+void hub_count_online(int n)
+{
+    int64_t now, most = bt_metric_get(&hub_m_online_max);
+
+    bt_metric_add(&hub_m_offline, -n);
+    now = atomic_fetch_add(&hub_m_online.value, n) + n;
+    while (now > most &&
+           !atomic_compare_exchange_weak(&hub_m_online_max.value, &most, now))
+        ;
+}
+
 /* ---- Packets by type ---- */
 
 #define PACKETS(dir, name, text)                                                      \
@@ -227,12 +240,25 @@ static void register_workers(uint32_t n_workers)
 void hub_stats_register(uint32_t n_workers)
 {
     static struct bt_metric *const single[] = {
-        &m_received,        &m_sent,         &m_bytes_in,
-        &m_bytes_out,       &m_payload_in,   &m_payload_out,
-        &m_queued,          &m_inflight,     &m_output,
-        &hub_m_conns,       &hub_m_accepted, &hub_m_online,
-        &hub_m_offline,     &hub_m_expired,  &hub_m_subs,
-        &hub_m_shared_subs, &hub_m_retained, &hub_m_retained_bytes,
+        &m_received,
+        &m_sent,
+        &m_bytes_in,
+        &m_bytes_out,
+        &m_payload_in,
+        &m_payload_out,
+        &m_queued,
+        &m_inflight,
+        &m_output,
+        &hub_m_conns,
+        &hub_m_accepted,
+        &hub_m_online,
+        &hub_m_offline,
+        &hub_m_expired,
+        &hub_m_online_max,
+        &hub_m_subs,
+        &hub_m_shared_subs,
+        &hub_m_retained,
+        &hub_m_retained_bytes,
     };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(single); i++)
@@ -308,5 +334,6 @@ void hub_totals(struct hub_totals *out)
         .bytes_out = bt_metric_get(&m_bytes_out),
         .inflight = bt_metric_get(&m_inflight),
         .queued = bt_metric_get(&m_queued),
+        .connects = bt_metric_get(&m_packets_in[BT_MQTT_CONNECT]),
     };
 }

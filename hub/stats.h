@@ -35,6 +35,9 @@ void hub_count_refusal(enum hub_refusal what, uint8_t reason);
 /* A subscription was made (1) or removed (-1). Any thread. */
 void hub_count_sub(struct bt_slice filter, int n);
 
+/* A session got (1) or lost (-1) its client. Any thread. */
+void hub_count_online(int n);
+
 /* How a connection came; the `transport` label. */
 enum hub_transport {
     HUB_TRANSPORT_TCP,
@@ -78,8 +81,9 @@ static inline void hub_count_out(struct hub_counts *c, unsigned type)
  * worker. */
 void hub_counts_add(struct hub_counts *c, uint32_t worker);
 
-extern struct bt_metric hub_m_conns, hub_m_accepted, hub_m_online, hub_m_offline,
-    hub_m_expired, hub_m_subs, hub_m_shared_subs, hub_m_retained, hub_m_retained_bytes;
+extern struct bt_metric hub_m_conns, hub_m_accepted, hub_m_online, hub_m_online_max,
+    hub_m_offline, hub_m_expired, hub_m_subs, hub_m_shared_subs, hub_m_retained,
+    hub_m_retained_bytes;
 extern struct bt_metric hub_m_transport[HUB_N_TRANSPORTS];
 
 /* Once, before a worker runs. */
@@ -88,7 +92,7 @@ void hub_stats_register(uint32_t n_workers);
 /* Totals that are made of several metrics. Any thread. */
 struct hub_totals {
     int64_t packets_in, packets_out, received, sent, dropped, payload_in, payload_out,
-        bytes_in, bytes_out, inflight, queued;
+        bytes_in, bytes_out, inflight, queued, connects;
 };
 void hub_totals(struct hub_totals *out);
 /* For the gauges by worker: thread CPU time and messages waiting in the mailbox. */

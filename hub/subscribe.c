@@ -6,9 +6,12 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "hub/conn.h"
+#include "hub/listener.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
 #include "hub/replay.h"
+#include "hub/sys.h"
+#include "hub/why.h"
 #include "hub/worker.h"
 
 /* In hub_answer.filters: one granted filter, its text behind it. */
@@ -67,6 +70,15 @@ void hub_answer_done(struct hub_answer *a)
 
 /* Reason byte for one filter; appends to the answer's replay list when retained messages
  * are wanted. */
+/* Without a user name the hub's own figures are for this machine only. */
+static bool may_watch(struct hub_session *s, struct bt_slice filter)
+{
+    const struct hub_conn *c = hub_link_conn(s->link);
+
+    return !hub_sys_is(filter) || c == NULL || c->listener->local ||
+           s->principal == NULL || hub_principal_name(s->principal)[0] != '\0';
+}
+
 static uint8_t try_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
                              uint32_t subid, struct hub_answer *a)
 {
@@ -80,7 +92,7 @@ static uint8_t try_subscribe(struct hub_session *s, const struct bt_mqtt_sub *su
     if (!bt_mqtt_filter_ok(sub->filter) ||
         !hub_filter_allowed(s->worker->hub, sub->filter))
         return BT_MQTT_BAD_FILTER;
-    if (!hub_session_may_subscribe(s, sub->filter))
+    if (!hub_session_may_subscribe(s, sub->filter) || !may_watch(s, sub->filter))
         return BT_MQTT_NOT_AUTHORIZED;
     res = hub_session_subscribe(s, sub, subid, &a->ticket);
     if (res < 0)

@@ -19,6 +19,7 @@
 #include "hub/query.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
+#include "hub/sys.h"
 #include "hub/will.h"
 
 #define SWEEP_NODES 512u /* of the retained tree, each tick */
@@ -127,6 +128,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_CHECKED] = hub_login_checked,
     [HUB_W_SETTINGS] = hub_worker_settings,
     [HUB_W_QUERY] = hub_query_handle,
+    [HUB_W_SYS] = hub_sys_start,
     [HUB_W_STOP] = on_stop,
     [HUB_W_QUIT] = on_quit,
 };
@@ -289,6 +291,8 @@ void hub_worker_free(struct hub_worker *w)
     hub_batch_discard(&w->batch);
     if (w->loop != NULL) {
         bt_timer_stop(w->loop, &w->tick);
+        if (w->index == 0)
+            hub_sys_stop(w->hub->sys, w->loop);
         bt_loop_on_prepare(w->loop, NULL, NULL);
     }
     bt_mbox_free(w->mbox);

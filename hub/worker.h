@@ -29,6 +29,7 @@ enum hub_worker_msg {
     HUB_W_CHECKED,   /* struct hub_check: a password was checked */
     HUB_W_SETTINGS,  /* struct hub_settings_msg: after a reload */
     HUB_W_QUERY,     /* struct hub_query: of the control socket */
+    HUB_W_SYS,       /* of struct hub_sys: somebody subscribed */
     HUB_W_STOP,      /* close everything, then count down */
     HUB_W_QUIT,      /* leave the loop */
 };
