@@ -27,7 +27,7 @@ struct bt_db {
     size_t n_stmts;
     sqlite3_stmt *begin, *commit;
     int bind_rc; /* first failure of a bind since the last step */
-    bool failing, damaged, open;
+    bool failing, damaged, open, full;
 };
 
 /* Turns a code of SQLite into ours. */
@@ -37,6 +37,7 @@ static int db_failed(struct bt_db *db, int rc, const char *what)
 
     if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
         db->damaged = true;
+    db->full = primary == SQLITE_FULL;
     if (!db->failing)
         bt_log(BT_LOG_ERROR, "CORE-DB", "database failed",
                "call=\"%s\" code=%d errno=%d text=\"%s\"", what,
@@ -140,6 +141,11 @@ void bt_db_close(struct bt_db *db)
 bool bt_db_damaged(const struct bt_db *db)
 {
     return db->damaged;
+}
+
+bool bt_db_full(const struct bt_db *db)
+{
+    return db->full;
 }
 
 static int is_ok(void *arg, int n, char **values, char **names)

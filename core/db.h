@@ -33,6 +33,8 @@ void bt_db_close(struct bt_db *db);
 int bt_db_check(struct bt_db *db, bool deep) BT_MUST_CHECK;
 /* True once any call met damage. */
 bool bt_db_damaged(const struct bt_db *db);
+/* True when the last failure was for lack of space. */
+bool bt_db_full(const struct bt_db *db);
 /* One or more statements without parameters. */
 int bt_db_exec(struct bt_db *db, const char *sql) BT_MUST_CHECK;
 /* First column of the first row of a query, 0 when there is none. */

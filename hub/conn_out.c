@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "hub/conn.h"
+#include "hub/quota.h"
 #include "hub/recorder.h"
 #include "hub/worker.h"
 
@@ -38,7 +39,7 @@ static bool ready(struct hub_link *l)
 
     if (c->closed)
         return false;
-    c->full = c->out.bytes >= c->worker->conf->max_queued_bytes;
+    c->full = c->out.bytes >= hub_quota_scaled(c->worker->conf->max_queued_bytes);
     return !c->full;
 }
 
@@ -188,8 +189,12 @@ static void publish(struct hub_link *l, const struct hub_out *o)
 
     if (c->closed)
         return;
-    if (o->qos == 0 && c->out.bytes >= c->worker->conf->max_queued_bytes) {
-        hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
+    if (o->qos == 0 &&
+        c->out.bytes >= hub_quota_scaled(c->worker->conf->max_queued_bytes)) {
+        bool tight = c->out.bytes < c->worker->conf->max_queued_bytes;
+
+        hub_drop(l->session, o->pub->topic,
+                 tight ? HUB_DROP_MEMORY_LIMIT : HUB_DROP_SLOW_READER);
         return;
     }
     if (!measure(

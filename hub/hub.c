@@ -19,6 +19,7 @@
 #include "hub/listener.h"
 #include "hub/login.h"
 #include "hub/query.h"
+#include "hub/quota.h"
 #include "hub/settings.h"
 #include "hub/stats.h"
 #include "hub/sys.h"
@@ -170,10 +171,16 @@ static int build(struct hub *hub)
         .interval_ms = (uint32_t)conf->commit_interval,
         .retention_ms = conf->retention,
         .clean_ms = (uint32_t)conf->cleanup_interval,
+        .max_disk = conf->max_disk,
+        .limits = { .messages = conf->max_session_messages,
+                    .bytes = conf->max_session_bytes,
+                    .drop_oldest = { true, conf->overflow_qos1 == HUB_OVERFLOW_OLDEST,
+                                     conf->overflow_qos2 == HUB_OVERFLOW_OLDEST } },
         .super = hub->super,
     };
     int r;
 
+    hub_quota_limit(conf->max_memory);
     hub->n_workers = worker_count(conf);
     hub_stats_register(hub->n_workers);
     r = hub_settings_new(conf, NULL, NULL, &hub->settings);

@@ -8,10 +8,22 @@
 #include "core/clock.h"
 #include "core/copy.h"
 #include "core/mem.h"
+#include "hub/quota.h"
 
 static void copy(uint8_t *to, struct bt_slice s)
 {
     bt_copy(to, s.ptr, s.len);
+}
+
+static int64_t footprint(const struct hub_msg *m)
+{
+    return (int64_t)sizeof(*m) + m->topic_len + m->props_len + m->payload_len;
+}
+
+static void release(struct hub_msg *m)
+{
+    hub_quota_charge(-footprint(m));
+    bt_free(m);
 }
 
 struct hub_msg *hub_msg_new(const struct hub_pub *p)
@@ -34,6 +46,7 @@ struct hub_msg *hub_msg_new(const struct hub_pub *p)
     m->expires_ms = p->expiry_s != 0 ? m->created_ms + (int64_t)p->expiry_s * 1000 : 0;
     m->mid = 0;
     m->origin = p->origin;
+    hub_quota_charge(footprint(m));
     copy(m->data, p->topic);
     copy(m->data + m->topic_len, p->props);
     copy(m->data + m->topic_len + m->props_len, p->payload);
@@ -56,5 +69,5 @@ void hub_pub_deinit(struct hub_pub *p)
 void hub_msg_unref(struct hub_msg *m)
 {
     if (m != NULL && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
-        bt_free(m);
+        release(m);
 }

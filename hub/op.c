@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/quota.h"
 #include "hub/store.h"
 
 void hub_ticket_done(struct hub_ticket *t, bool ok)
@@ -23,6 +24,7 @@ struct hub_qentry *hub_qentry_new(struct hub_msg *msg, uint64_t qseq)
 
     if (e == NULL)
         return NULL;
+    hub_quota_charge((int64_t)sizeof(*e));
     atomic_init(&e->refs, 1);
     atomic_init(&e->state, HUB_Q_NEW);
     e->qseq = qseq;
@@ -50,6 +52,7 @@ void hub_qentry_unref(struct hub_qentry *e)
 {
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
         return;
+    hub_quota_charge(-(int64_t)sizeof(*e));
     hub_msg_unref(e->msg);
     if (e->n_subids > 2)
         bt_free(e->more_subids);

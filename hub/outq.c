@@ -12,6 +12,7 @@
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/quota.h"
 
 #define FIRST_CHUNK 1984u
 #define LARGE_CHUNK 32704u
@@ -32,6 +33,7 @@ static struct hub_chunk *push_chunk(struct hub_outq *q, size_t cap)
 
     if (k == NULL)
         return NULL;
+    hub_quota_charge((int64_t)(sizeof(*k) + cap));
     k->next = NULL;
     k->msg = NULL;
     k->ptr = k->data;
@@ -103,6 +105,7 @@ static void pop_chunk(struct hub_outq *q)
     if (q->head == NULL)
         q->tail = NULL;
     hub_msg_unref(k->msg);
+    hub_quota_charge(-(int64_t)(sizeof(*k) + k->cap));
     bt_free(k);
 }
 

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "hub/conn.h"
 #include "hub/props.h"
+#include "hub/quota.h"
 #include "hub/recorder.h"
 #include "hub/worker.h"
 
@@ -18,6 +19,15 @@ static uint8_t check_publish(const struct hub_conn *c, const struct bt_mqtt_publ
     if (!hub_session_may_publish(c->link.session, m->topic))
         return BT_MQTT_NOT_AUTHORIZED;
     return 0;
+}
+
+/* Only version 5 can be told; others wait for their acknowledgement. */
+static uint8_t check_budget(const struct hub_conn *c, const struct hub_pub *pub)
+{
+    if (c->version != BT_MQTT_50 || !hub_quota_refuses(c->link.session, pub))
+        return 0;
+    hub_refused(c->link.session, HUB_REFUSED_PUBLISH, pub->topic, BT_MQTT_QUOTA);
+    return BT_MQTT_QUOTA;
 }
 
 /* Properties that mean something to the hub. 0 or the reason to close. */
@@ -91,10 +101,13 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
             return refused;
         }
     }
+    if (bt_unlikely(hub_quota_pressed()) && refused == 0)
+        refused = check_budget(c, &pub);
     hub_session_publish(s, &pub, m.pid, 0, refused);
     hub_pub_deinit(&pub);
     bt_buf_deinit(&filtered);
-    if (s == c->link.session && s->n_unacked >= HUB_MAX_UNACKED)
+    if (s == c->link.session &&
+        (s->n_unacked >= HUB_MAX_UNACKED || bt_unlikely(hub_quota_pauses(s))))
         hub_conn_pause(c, HUB_PAUSE_UNACKED);
     return 0;
 }

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/gather.h"
+#include "hub/quota.h"
 #include "hub/recorder.h"
 #include "hub/replay.h"
 #include "hub/share.h"
@@ -262,7 +263,8 @@ static void read_more(struct hub_session *s)
     struct hub_op *op;
 
     if (!s->on_disk || s->reading || s->link == NULL ||
-        s->n_queued > s->worker->conf->max_queued / 2 || stored_upto(s) < s->disk_from)
+        s->n_queued > hub_quota_scaled(s->worker->conf->max_queued) / 2 ||
+        stored_upto(s) < s->disk_from)
         return;
     op = hub_op_new(HUB_OP_READ, s->sid);
     if (op == NULL)
@@ -333,6 +335,8 @@ static bool pass_over(struct hub_session *s, struct hub_qentry *e)
 {
     if (bt_unlikely(s->recheck) && is_forbidden(s, e))
         hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_FORBIDDEN);
+    else if (bt_unlikely(hub_quota_too_old(e)))
+        hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_RETENTION);
     else if (is_expired(e))
         hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_EXPIRED);
     else
@@ -420,7 +424,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
                            const struct hub_target *t, const struct hub_out *out,
                            struct hub_ticket *ticket)
 {
-    uint32_t limit = s->worker->conf->max_queued;
+    uint64_t limit = hub_quota_scaled(s->worker->conf->max_queued);
     struct hub_msg *msg;
     struct hub_qentry *e = NULL;
     bool spill;

@@ -51,8 +51,9 @@ static void drain(struct hub_session *s)
         answer(s, u);
         hub_unacked_free(u);
     }
-    if (was_full && s->n_unacked < HUB_MAX_UNACKED && s->link != NULL)
-        s->link->ops->resume(s->link);
+    if ((was_full || s->unacked == NULL) && s->n_unacked < HUB_MAX_UNACKED &&
+        s->link != NULL)
+        s->link->ops->resume(s->link); /* paused by a limit, or for lack of memory */
 }
 
 /* The publish as it waits; a copy of what is known about it. gather: what is stored of it

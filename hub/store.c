@@ -31,12 +31,14 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "hub/quota.h"
 #include "hub/store_metric.h"
 #include "hub/store_salvage.h"
 #include "hub/store_tx.h"
 
 #define STORE_RETRY_MIN_MS 100u
 #define STORE_RETRY_MAX_MS 5000u
+#define STORE_REFUSE_MS    400u   /* failing for so long is as bad as being full */
 #define STORE_REAP_BELOW   1024u  /* groups up to this also reap a chunk */
 #define STORE_ACCEPT_OPS   65536u /* accepted before their commit, at most */
 #define STORE_ACCEPT_BYTES ((size_t)32 * 1024 * 1024) /* and their payload */
@@ -157,7 +159,9 @@ static void group_failed(struct hub_store *s, uint32_t n)
     uint32_t i;
 
     hub_store_tx_rollback(&s->tx);
-    s->tx.clean.running = false; /* the next round finds what is left */
+    s->tx.clean.running = s->tx.shrinking = false; /* the next round goes on */
+    if (bt_db_full(s->tx.db) || s->retry_ms >= STORE_REFUSE_MS)
+        hub_quota_disk(true);
     for (i = 0; i < n; i++, op = op->next)
         hub_store_tx_restore(op);
     bt_metric_add(&hub_m_store_failures, 1);
@@ -179,6 +183,7 @@ static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
     if (s->retry_ms == 0)
         return;
     s->retry_ms = 0;
+    hub_quota_disk(false);
     bt_metric_set(&hub_m_store_degraded, 0);
     bt_log(BT_LOG_INFO, "HUB-STORE-RECOVERED", "store writes again", "waiting=%u",
            s->n_waiting);
@@ -192,11 +197,13 @@ static size_t op_bytes(const struct hub_op *op)
 }
 
 /* What is done when there is time. */
-static int background(struct hub_store_tx *tx)
+static int background(struct hub_store_tx *tx, bool idle)
 {
     int r = hub_store_reap_step(tx);
 
-    return r < 0 ? r : hub_store_clean_step(tx);
+    if (r == 0)
+        r = hub_store_clean_step(tx);
+    return r == 0 && idle ? hub_store_shrink_step(tx) : r;
 }
 
 /* One transaction with the start of what waits. 0, or the failure. */
@@ -210,8 +217,9 @@ static int commit_group(struct hub_store *s)
     int r = 0;
 
     s->tx.written = s->tx.skipped = s->tx.messages = s->tx.clean.removed = 0;
+    s->tx.limiter.dropped = 0;
     while (r == 0 && op != NULL &&
-           (tied || (n < HUB_STORE_GROUP && bytes < HUB_STORE_GROUP_BYTES))) {
+           (tied || (n < HUB_STORE_GROUP && bytes < s->tx.group_bytes))) {
         r = hub_store_tx_apply(&s->tx, op);
         tied = op->tied;
         bytes += op_bytes(op);
@@ -219,7 +227,7 @@ static int commit_group(struct hub_store *s)
         n++;
     }
     if (r == 0 && n <= STORE_REAP_BELOW)
-        r = background(&s->tx);
+        r = background(&s->tx, n == 0);
     durable = s->tx.begun;
     if (r == 0)
         r = hub_store_tx_commit(&s->tx);
@@ -235,7 +243,8 @@ static int commit_group(struct hub_store *s)
 static bool has_work(const struct hub_store *s)
 {
     return s->head != NULL ||
-           ((s->tx.reap != NULL || s->tx.clean.running) && !s->stopping);
+           ((s->tx.reap != NULL || s->tx.clean.running || s->tx.shrinking) &&
+            !s->stopping);
 }
 
 /* Reads of what is committed need not wait for the interval; others end it. */
@@ -305,8 +314,18 @@ static void on_clean(struct bt_timer *t)
 {
     struct hub_store *s = bt_container_of(t, struct hub_store, clean);
 
-    if (!bt_timer_active(&s->retry) && hub_store_clean_begin(&s->tx) < 0 &&
-        bt_db_damaged(s->tx.db))
+    int r = 0;
+
+    if (bt_timer_active(&s->retry))
+        return;
+    r = hub_store_clean_begin(&s->tx);
+    if (r == 0)
+        r = hub_store_shrink_begin(&s->tx);
+    if (s->tx.clean.retention_ms != 0)
+        atomic_store_explicit(&hub_quota.oldest_ms,
+                              bt_clock_wall_ms() - s->tx.clean.retention_ms,
+                              memory_order_relaxed);
+    if (r < 0 && bt_db_damaged(s->tx.db))
         told_damage(s);
 }
 
@@ -431,9 +450,12 @@ int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
     bt_timer_init(&s->clean, on_clean);
     s->clean_ms = opts->clean_ms;
     s->tx.clean.retention_ms = opts->retention_ms;
+    s->tx.limiter.limits = opts->limits;
     r = opts->memory ? 0 : make_path(s, opts->dir);
     if (r == 0)
         r = hub_store_tx_open(&s->tx, s->path);
+    if (r == 0)
+        r = hub_store_space_limit(&s->tx, opts->max_disk);
     if (r == 0) {
         s->loop = bt_loop_new("store", false);
         s->mbox = s->loop != NULL ? bt_mbox_new(s->loop, on_msg, s) : NULL;
@@ -463,7 +485,7 @@ static void *run(void *arg)
     struct hub_store *s = arg;
 
     bt_sys_thread_name("store");
-    if (s->tx.clean.retention_ms != 0)
+    if (s->clean_ms != 0)
         bt_timer_start(s->loop, &s->clean, s->clean_ms, s->clean_ms);
     bt_loop_run(s->loop);
     bt_timer_stop(s->loop, &s->clean);

@@ -15,6 +15,7 @@
 #include "core/mbox.h"
 #include "core/module.h"
 #include "hub/msg.h"
+#include "hub/store_limit.h"
 
 struct hub_store;
 
@@ -174,6 +175,8 @@ struct hub_store_visitor {
     /* A QoS 2 publish that waits for PUBREL. May be NULL. */
     int (*incoming)(void *arg, uint64_t sid, uint16_t pid);
 };
+#define HUB_STORE_CLOCK_FLOOR \
+    INT64_C(1704067200000) /* 2024: the clock was not set before */
 struct hub_store_opts {
     const char *dir; /* created 0755; the database is dir/hub.db, mode 0600 */
     bool memory;     /* durability: memory: an in-memory database, nothing survives */
@@ -181,6 +184,8 @@ struct hub_store_opts {
                              completes a ticket, to the commit; 0 = tickets wait for it */
     int64_t retention_ms; /* older messages are removed from queues; 0 = never */
     uint32_t clean_ms;    /* time between two searches for them */
+    uint64_t max_disk;    /* bytes of all files; 0 = no limit */
+    struct hub_store_limits limits; /* of one session's queue */
     struct bt_super *super;
 };
 /* Opens or creates the database and its schema; a damaged file is set aside as

@@ -9,9 +9,9 @@
 
 #include "core/clock.h"
 
-#define CLOCK_FLOOR  INT64_C(1704067200000) /* 2024-01-01 */
-#define CLEAN_ROWS   512u                   /* looked at in one step */
-#define CLEAN_QUEUES 64u                    /* sessions visited in one step */
+#define CLOCK_FLOOR  HUB_STORE_CLOCK_FLOOR
+#define CLEAN_ROWS   512u /* looked at in one step */
+#define CLEAN_QUEUES 64u  /* sessions visited in one step */
 
 struct old_row {
     uint64_t qseq, mid;
@@ -78,6 +78,8 @@ static int remove_rows(struct hub_store_tx *tx, uint64_t sid, const struct old_r
         bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 1, (int64_t)sid);
         bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 2, (int64_t)rows[i].qseq);
         r = bt_db_run(tx->db, HUB_S_QUEUE_DEL);
+        if (r == 0)
+            r = hub_store_limit_left(tx, sid, rows[i].mid, 1);
         if (r == 0)
             r = hub_store_tx_count(tx, rows[i].mid, -1, NULL);
     }

@@ -20,7 +20,8 @@ int hub_store_release(struct hub_store_tx *tx, struct hub_op *op)
     mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_RELEASE, 0);
     bt_db_reset(tx->db, HUB_S_QUEUE_RELEASE);
     tx->written++;
-    return hub_store_tx_count(tx, mid, -1, NULL);
+    r = hub_store_limit_left(tx, op->sid, mid, 0);
+    return r < 0 ? r : hub_store_tx_count(tx, mid, -1, NULL);
 }
 
 int hub_store_incoming(struct hub_store_tx *tx, struct hub_op *op)

@@ -105,6 +105,13 @@ static const char *const statements[] = {
     [HUB_S_QUEUE_AGE] = "SELECT q.qseq, q.mid, m.created FROM queue q"
                         " LEFT JOIN message m ON m.mid=q.mid"
                         " WHERE q.sid=? ORDER BY q.qseq LIMIT ?",
+    [HUB_S_QUEUE_SIZE] =
+        "SELECT COUNT(*), SUM(OCTET_LENGTH(m.payload)+OCTET_LENGTH(m.topic)) FROM queue q"
+        " LEFT JOIN message m ON m.mid=q.mid WHERE q.sid=?",
+    [HUB_S_QUEUE_OLDEST] = "SELECT qseq, mid FROM queue WHERE sid=? AND (flags&3)=? AND"
+                           " mid>0 ORDER BY qseq LIMIT 1",
+    [HUB_S_MESSAGE_SIZE] =
+        "SELECT OCTET_LENGTH(payload)+OCTET_LENGTH(topic) FROM message WHERE mid=?",
 };
 _Static_assert(BT_ARRAY_LEN(statements) == HUB_S_COUNT, "a statement for every name");
 
@@ -296,6 +303,7 @@ int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
     int r;
 
     tx->next_mid = 1;
+    tx->group_bytes = HUB_STORE_GROUP_BYTES;
     tx->retains.seed = hub_hash_seed();
     if (path == NULL)
         return bt_fold(open_once(&tx->db, NULL));
@@ -308,6 +316,7 @@ int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
 void hub_store_tx_close(struct hub_store_tx *tx)
 {
     forget(tx);
+    hub_store_limit_deinit(tx);
     if (tx->locked)
         bt_lock_drop(&tx->lock);
     tx->locked = false;

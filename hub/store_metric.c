@@ -3,6 +3,8 @@
  * log, its transfer into the file, and everything else that wears a flash device out. */
 #include "hub/store_metric.h"
 
+#include "hub/stats.h"
+
 #define METRIC struct bt_metric
 
 struct bt_metric hub_m_store_commits =
@@ -31,9 +33,6 @@ static struct bt_metric m_messages =
 static struct bt_metric m_slowest =
     BT_METRIC("baetyl_store_commit_microseconds_max", BT_GAUGE,
               "The longest transaction since the start.");
-static struct bt_metric m_retention =
-    BT_METRIC("baetyl_store_retention_dropped_total", BT_COUNTER,
-              "Queue entries removed because they were older than the retention time.");
 static struct bt_metric m_syncs = BT_METRIC("baetyl_store_syncs_total", BT_COUNTER,
                                             "Synchronisations of the disk (fdatasync).");
 static struct bt_metric m_sync_us =
@@ -64,7 +63,6 @@ static struct bt_metric *const metrics[] = {
     &m_log_bytes,
     &m_file_bytes,
     &m_per_message,
-    &m_retention,
 };
 
 void hub_store_metric_register(void)
@@ -73,6 +71,17 @@ void hub_store_metric_register(void)
 
     for (i = 0; i < BT_ARRAY_LEN(metrics); i++)
         bt_metric_register(metrics[i]);
+}
+
+static void count_drops(const struct hub_store_tx *tx)
+{
+    struct hub_counts c = { 0 };
+
+    if (tx->clean.removed == 0 && tx->limiter.dropped == 0)
+        return;
+    hub_count_drop(&c, HUB_DROP_RETENTION, (uint32_t)tx->clean.removed);
+    hub_count_drop(&c, HUB_DROP_QUEUE_FULL, (uint32_t)tx->limiter.dropped);
+    hub_counts_add(&c, 0);
 }
 
 void hub_store_metric_commit(const struct hub_store_tx *tx, uint64_t us, bool durable)
@@ -85,7 +94,7 @@ void hub_store_metric_commit(const struct hub_store_tx *tx, uint64_t us, bool du
     bt_metric_add(&hub_m_store_written, (int64_t)tx->written);
     bt_metric_add(&hub_m_store_skipped, (int64_t)tx->skipped);
     bt_metric_add(&m_messages, (int64_t)tx->messages);
-    bt_metric_add(&m_retention, (int64_t)tx->clean.removed);
+    count_drops(tx);
     if (!durable)
         return;
     if ((int64_t)us > bt_metric_get(&m_slowest))

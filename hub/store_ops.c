@@ -117,6 +117,11 @@ static int flush(struct hub_store_tx *tx)
     return r;
 }
 
+int hub_store_tx_flush(struct hub_store_tx *tx)
+{
+    return tx->n_deltas == 0 ? 0 : flush(tx);
+}
+
 int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg)
 {
@@ -198,6 +203,11 @@ static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
     r = tx->reap != NULL ? hub_store_reap_finish(tx, op->sid) : 0;
     if (r == 0)
         r = hub_store_tx_begin(tx);
+    if (r == 0)
+        r = hub_store_limit_admit(tx, op->sid, e->qos,
+                                  (uint64_t)e->msg->payload_len + e->msg->topic_len);
+    if (r == HUB_STORE_REFUSED)
+        return 0;
     if (r < 0)
         return r;
     bt_db_bind_int(tx->db, HUB_S_QUEUE_PUT, 1, (int64_t)op->sid);
@@ -227,7 +237,8 @@ static int dequeue(struct hub_store_tx *tx, struct hub_op *op)
     mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_DEL, 0);
     bt_db_reset(tx->db, HUB_S_QUEUE_DEL);
     op->moved = true;
-    return hub_store_tx_count(tx, mid, -1, NULL);
+    r = hub_store_limit_left(tx, op->sid, mid, 1);
+    return r < 0 ? r : hub_store_tx_count(tx, mid, -1, NULL);
 }
 
 static int session_put(struct hub_store_tx *tx, struct hub_op *op)
@@ -404,6 +415,7 @@ void hub_store_tx_rollback(struct hub_store_tx *tx)
 {
     forget_deltas(tx);
     hub_store_retain_forget(tx);
+    hub_store_limit_forget(tx, 0);
     bt_db_rollback(tx->db);
     tx->begun = false;
     hub_store_reap_settle(tx, false);

@@ -218,7 +218,7 @@ static int insert(struct salvage *s, unsigned t, const struct bt_db_raw_row *row
 
         if (tables[t].shape[i] == 't')
             bt_db_bind_text(s->db, t, (int)i + 1, v->bytes);
-        else if (tables[t].shape[i] == 'b')
+        else if (tables[t].shape[i] == 'b' || v->kind == BT_DB_RAW_BLOB)
             bt_db_bind_blob(s->db, t, (int)i + 1, v->bytes);
         else
             bt_db_bind_int(s->db, t, (int)i + 1, number);

@@ -6,6 +6,7 @@
 #include "core/db.h"
 #include "core/lock.h"
 #include "hub/store.h"
+#include "hub/store_limit.h"
 
 #define HUB_STORE_GROUP 4096u /* most operations of one transaction */
 #define HUB_STORE_GROUP_BYTES \
@@ -46,6 +47,9 @@ enum hub_store_stmt {
     HUB_S_QUEUE_COUNT,
     HUB_S_QUEUE_NEXT_SID,
     HUB_S_QUEUE_AGE,
+    HUB_S_QUEUE_SIZE,
+    HUB_S_QUEUE_OLDEST,
+    HUB_S_MESSAGE_SIZE,
     HUB_S_COUNT,
 };
 
@@ -95,6 +99,9 @@ struct hub_store_tx {
     struct hub_store_delta deltas[HUB_STORE_GROUP];
     struct hub_store_retains retains;
     struct hub_store_clean clean;
+    struct hub_store_limiter limiter;
+    size_t group_bytes; /* payload of one transaction */
+    bool shrinking;     /* free pages are given back */
 };
 
 /* Does one operation. 0 or a fatal code; then the caller rolls back and may do all again.
@@ -115,6 +122,12 @@ int hub_store_reap_finish(struct hub_store_tx *tx, uint64_t sid) BT_MUST_CHECK;
 int hub_store_reap_step(struct hub_store_tx *tx) BT_MUST_CHECK;
 /* After a commit (kept) or a rollback. */
 void hub_store_reap_settle(struct hub_store_tx *tx, bool kept);
+/* hub/store_space.c. The budget of the files, 0 = none. */
+int hub_store_space_limit(struct hub_store_tx *tx, uint64_t bytes) BT_MUST_CHECK;
+/* Starts giving free pages back when most of the file is free. */
+int hub_store_shrink_begin(struct hub_store_tx *tx) BT_MUST_CHECK;
+int hub_store_shrink_step(struct hub_store_tx *tx) BT_MUST_CHECK;
+
 /* hub/store_clean.c. Starts a round when there may be something to remove. */
 int hub_store_clean_begin(struct hub_store_tx *tx) BT_MUST_CHECK;
 /* Goes on with the round, if there is one. */
@@ -124,6 +137,8 @@ int hub_store_clean_step(struct hub_store_tx *tx) BT_MUST_CHECK;
 int hub_store_tx_count(struct hub_store_tx *tx, uint64_t mid, int rows,
                        struct hub_msg *msg) BT_MUST_CHECK;
 int hub_store_tx_begin(struct hub_store_tx *tx) BT_MUST_CHECK; /* unless begun */
+/* Messages of this group that are not written yet. */
+int hub_store_tx_flush(struct hub_store_tx *tx) BT_MUST_CHECK;
 
 /* hub/store_retain.c. A retained message that came or went: remembered, and forgotten
  * when the same topic changes again before the commit. */

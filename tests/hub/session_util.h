@@ -58,9 +58,14 @@ UNUSED static void fake_acked(struct hub_link *l, enum bt_mqtt_type type, uint16
     (void)token;
     said[n_said++ % 64] = (struct said){ .type = type, .pid = pid, .reason = reason };
 }
+static void fake_resume(struct hub_link *l)
+{
+    (void)l;
+}
 static const struct hub_link_ops fake_ops = { .ready = fake_ready,
                                               .publish = fake_publish,
-                                              .acked = fake_acked };
+                                              .acked = fake_acked,
+                                              .resume = fake_resume };
 
 UNUSED static struct hub_session *setup(bool persistent, uint16_t window)
 {

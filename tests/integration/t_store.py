@@ -2,10 +2,11 @@
 import os
 import random
 import shutil
+import signal
 import time
 
 import raw
-from harness import HUB, SLOW, Failed, check, contains, equal, test, until
+from harness import HUB, SLOW, Failed, Skip, check, contains, equal, need_tool, test, until
 from raw import Raw, session
 
 
@@ -252,3 +253,134 @@ def damage_while_running_is_mended_without_help(t):
         pass
     check(n > count * 0.5, "%d of %d messages" % (n, count))
     equal(s.stop(), 0, "exit status")
+
+
+# ---- Budgets ----
+
+def puback(r, seconds=10):
+    """(packet identifier, reason) of the next PUBACK; other packets are passed over."""
+    while True:
+        got = r.packet(seconds)
+        if got is None:
+            raise Failed("closed, expected a PUBACK")
+        if got[0] == raw.PUBACK:
+            return int.from_bytes(got[2][:2], "big"), got[2][2] if len(got[2]) > 2 else 0
+
+
+def disk_usage(s):
+    return sum(os.path.getsize(os.path.join(folder_of(s), n)) for n in os.listdir(folder_of(s)))
+
+
+def fill_up(r, limit, size=4000, level=5, topic="o"):
+    """Publishes until the hub refuses; how many were acknowledged."""
+    body = b"x" * size
+    for i in range(limit):
+        r.send(raw.publish(topic, str(i).encode().ljust(8) + body, qos=1, pid=i % 60000 + 1, level=level))
+        if puback(r)[1] >= 0x80:
+            return i
+    raise Failed("never refused in %d publishes" % limit)
+
+
+@test
+def a_full_budget_refuses_and_recovers(t):
+    s = t.baetyl(HUB + "  limits: {disk: 8m}\n")
+    offline(t, s, "off", ("o", 1))
+    v5 = session(t, s, "pub5", level=5)
+    # Version 5 waits while the hub finds out, so the first refusal may take a moment.
+    v3 = session(t, s, "pub3")
+    count = 0
+    body = b"x" * 4000
+    while count < 3000:
+        v3.send(raw.publish("o", b"%-8d" % count + body, qos=1, pid=count % 60000 + 1))
+        try:
+            puback(v3, 2)
+        except Failed:
+            break
+        count += 1
+    check(500 < count < 3000, "%d were stored" % count)
+    v5.send(raw.publish("o", "no", qos=1, pid=1, level=5))
+    equal(puback(v5)[1], 0x97, "reason of version 5")
+    check(disk_usage(s) <= 8 << 20, "%d bytes used" % disk_usage(s))
+    # QoS 0 flows, and so does QoS 1 that needs no row.
+    live = session(t, s, "live", ("live", 1))
+    v5.send(raw.publish("live", "a", qos=0, level=5))
+    equal(live.message()["payload"], b"a", "QoS 0")
+    v5.send(raw.publish("live", "b", qos=1, pid=2, level=5))
+    equal(live.message()["payload"], b"b", "QoS 1")
+    equal(puback(v5), (2, 0), "PUBACK")
+    # The backlog makes room; the one that waited is acknowledged and delivered, too.
+    r = Raw(t, s.port)
+    r.login("off", clean=False)
+    for i in range(count + 1):
+        equal(r.message()["payload"][:8], b"%-8d" % i, "message")
+    equal(puback(v3)[1], 0, "the one that waited")
+    def accepted():
+        v5.send(raw.publish("o", "yes", qos=1, pid=3, level=5))
+        return puback(v5)[1] == 0
+    until(accepted, 10, "stored again")
+    equal(r.message()["payload"], b"yes", "message")
+
+
+@test
+def a_failing_synchronisation_loses_nothing(t):
+    strace = need_tool("strace")
+    s = t.baetyl(start=False)
+    s.start(prefix=[strace, "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e",
+                    "inject=fdatasync:error=EIO:when=20..25"])
+    offline(t, s, "off", ("o", 1))
+    pub = session(t, s, "pub")
+    for i in range(100):
+        pub.send(raw.publish("o", str(i), qos=1, pid=i + 1))
+        equal(puback(pub, 30), (i + 1, 0), "PUBACK")
+    contains(s.log(), "store writes again")
+    s.process.send_signal(signal.SIGTERM)
+    s.process.wait(20)
+    s.start()
+    equal(drain(t, s, "off"), [str(i) for i in range(100)], "messages")
+
+
+@test
+def queue_limits_of_a_session(t):
+    s = t.baetyl(HUB + "  limits.session: {messages: 10, qos1: drop-oldest}\n")
+    offline(t, s, "off", ("o", 1))
+    publish(t, s, "o", 25)
+    equal(drain(t, s, "off"), [str(i) for i in range(15, 25)], "the newest are kept")
+    s = t.baetyl(HUB + "  limits.session: {bytes: 1000, qos1: refuse-newest}\n")
+    offline(t, s, "off", ("o", 1))
+    publish(t, s, "o", 20, size=99)
+    equal(drain(t, s, "off"), [str(i) for i in range(10)], "the oldest are kept")
+
+
+@test
+def clean_sessions_never_touch_the_disk(t):
+    strace = need_tool("strace")
+    s = t.baetyl(start=False)
+    trace = os.path.join(s.dir, "trace")
+    s.start(prefix=[strace, "-D", "-f", "-qq", "-o", trace, "-e", "trace=fdatasync,fsync,pwrite64"])
+    sub = session(t, s, "sub", ("o", 1))
+    pub = session(t, s, "pub")
+    before = os.path.getsize(trace)
+    check(before > 0, "the trace has what the start wrote")
+    for i in range(50):
+        pub.send(raw.publish("o", str(i), qos=1, pid=i + 1))
+        sub.message()
+        puback(pub)
+    equal(os.path.getsize(trace), before, "system calls that write")
+
+
+@test
+def memory_has_a_budget(t):
+    s = t.baetyl(HUB + "  limits: {memory: 8m, queue: {bytes: 64m}}\n  message.length.max: 1m\n")
+    slow = [session(t, s, "slow%d" % i, ("o", 0)) for i in range(4)]
+    pub = session(t, s, "pub")
+    fast = session(t, s, "fast", ("p", 0))
+    for i in range(400):
+        pub.send(raw.publish("o", b"z" * 100000))
+    pub.ping()
+    pub.send(raw.publish("p", "through"))
+    equal(fast.message()["payload"], b"through", "others")
+    with open("/proc/%d/status" % s.process.pid) as f:
+        rss = int([line for line in f if line.startswith("VmRSS")][0].split()[1]) >> 10
+    check(rss < 8 + 8 + 20, "%d MB resident" % rss)
+    for r in slow:
+        r.close()
