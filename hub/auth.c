@@ -443,7 +443,9 @@ bool hub_principal_may_subscribe(const struct hub_principal *p, struct bt_slice 
 
 const struct hub_client_limits *hub_principal_limits(const struct hub_principal *p)
 {
-    return &p->limits;
+    static const struct hub_client_limits none;
+
+    return p == NULL ? &none : &p->limits;
 }
 
 bool hub_principal_enter(const struct hub_principal *p, uint32_t room)

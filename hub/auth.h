@@ -59,7 +59,7 @@ bool hub_principal_may_publish(const struct hub_principal *p, struct bt_slice cl
  * through). */
 bool hub_principal_may_subscribe(const struct hub_principal *p, struct bt_slice client_id,
                                  struct bt_slice filter);
-/* Its own limits, with those of the hub where it has none; never NULL. */
+/* Its own limits, with those of the hub where it has none; for NULL: none. Never NULL. */
 const struct hub_client_limits *hub_principal_limits(const struct hub_principal *p);
 /* A connection of this principal begins; false (and not counted) when `room` more than
  * its limit are there. Anonymous and internal clients have no such limit. */

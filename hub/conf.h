@@ -25,6 +25,31 @@ extern const char *const hub_conf_versions[]; /* by enum hub_tls_version */
                     "TLS: the lowest version that is spoken.",                        \
                     .choices = hub_conf_versions)
 
+/* The rows of a struct hub_client_limits member `l` of type. zero: what 0 stands for. */
+#define HUB_CLIENT_ROWS(type, prefix, l, zero, ...)                                    \
+    BT_CONF_ROW(type, prefix "connections", U32, l.connections, "0",                   \
+                "Connections of one user at a time" zero, __VA_ARGS__),                \
+        BT_CONF_ROW(                                                                   \
+            type, prefix "messages.rate", U32, l.messages_rate, "0",                   \
+            "PUBLISH packets a second; a client that is faster is made to wait" zero,  \
+            __VA_ARGS__),                                                              \
+        BT_CONF_ROW(                                                                   \
+            type, prefix "messages.burst", U32, l.messages_burst, "0",                 \
+            "PUBLISH packets that may come at once (without: those of a second)" zero, \
+            __VA_ARGS__),                                                              \
+        BT_CONF_ROW(type, prefix "bytes.rate", BYTES, l.bytes_rate, "0",               \
+                    "Bytes a second; a client that is faster is made to wait" zero,    \
+                    __VA_ARGS__, .max = INT64_MAX),                                    \
+        BT_CONF_ROW(type, prefix "packet", BYTES, l.packet, "0",                       \
+                    "Largest packet that a client may send" zero, __VA_ARGS__,         \
+                    .max = INT64_MAX),                                                 \
+        BT_CONF_ROW(type, prefix "subscriptions", U32, l.subscriptions, "0",           \
+                    "Subscriptions of one client, at most 4096" zero, __VA_ARGS__),    \
+        BT_CONF_ROW(type, prefix "inflight", U32, l.inflight, "0",                     \
+                    "Unacknowledged deliveries of one client" zero, __VA_ARGS__),      \
+        BT_CONF_ROW(type, prefix "queue", U32, l.queue, "0",                           \
+                    "Deliveries waiting in memory for one client" zero, __VA_ARGS__)
+
 /* The rules of spec A.5 that concern configured topics, for limits of conf. wild: filters
  * are allowed. */
 bool hub_conf_topic_ok(const char *topic, bool wild);

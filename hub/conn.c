@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/limit.h"
 #include "hub/listener.h"
 #include "hub/login.h"
 #include "hub/recorder.h"
@@ -59,6 +60,13 @@ static void alive(struct hub_conn *c)
         c->deadline_ms = bt_loop_ms(c->worker->loop) + c->keepalive_ms;
 }
 
+static uint64_t largest(const struct hub_conn *c)
+{
+    return bt_likely(c->guard == NULL)
+               ? hub_listener_max_packet(c->listener, c->worker->conf)
+               : hub_meter_max_packet(c);
+}
+
 /* Handle the whole packets at p; *out is how many bytes were used. Stops when closed or
  * paused. false: the connection belongs to another worker now and must not be touched. */
 static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
@@ -71,8 +79,10 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
 
         if (r == BT_MQTT_MORE)
             break;
-        if (r == 0 && len > hub_listener_max_packet(c->listener, c->worker->conf))
+        if (r == 0 && len > largest(c)) {
             r = BT_MQTT_TOO_LARGE;
+            hub_limited(c, HUB_LIMIT_PACKET);
+        }
         if (r == 0 && len > n - used)
             break;
         if (r == 0 && c->version == 0)
@@ -80,6 +90,8 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
                             (struct bt_slice){ p + used + len, n - used - len });
         else if (r == 0)
             r = hub_packet(c, p + used, len);
+        if (bt_unlikely(c->guard != NULL) && r == 0)
+            hub_meter_packet(c, p[used], len);
         if (r == HUB_CONN_MOVED)
             return false;
         if (r == HUB_CONN_WAITS)
@@ -88,6 +100,8 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
             hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
         used += len;
     }
+    if (used > 0)
+        c->in_ticks = 0;
     /* Whole packets count, not bytes ([MQTT-3.1.2-22]). */
     if (used > 0 && !c->closed)
         alive(c);
@@ -97,8 +111,12 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
 
 static void keep(struct hub_conn *c, const uint8_t *p, size_t n)
 {
-    if (n > 0 && bt_buf_append(&c->in, p, n) != 0)
+    if (n == 0)
+        return;
+    if (bt_buf_append(&c->in, p, n) != 0)
         hub_conn_close(c, BT_MQTT_TOO_LARGE, true);
+    else
+        hub_worker_need_tick(c->worker);
 }
 
 /* Handle what is gathered in c->in (a moved connection, a large packet, after a pause).
@@ -237,7 +255,30 @@ struct hub_ip hub_conn_ip(const struct hub_conn *c)
 
 /* ---- Coming and moving ---- */
 
-void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o)
+/* Floods of connections that say nothing push out themselves, not those that do. */
+static void make_room(struct hub_worker *w)
+{
+    struct hub_conn *oldest;
+
+    if (w->n_fresh <= w->conf->connect_pending)
+        return;
+    oldest = bt_list_entry(bt_list_first(&w->fresh), struct hub_conn, all);
+    hub_limited(oldest, HUB_LIMIT_HALF_OPEN);
+    hub_conn_close(oldest, BT_MQTT_SUCCESS, false);
+}
+
+void hub_conn_settle(struct hub_conn *c)
+{
+    if (!c->fresh)
+        return;
+    c->fresh = false;
+    c->worker->n_fresh--;
+    bt_list_remove(&c->all);
+    bt_list_push_back(&c->worker->conns, &c->all);
+}
+
+void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o,
+                     bool over)
 {
     struct hub_conn *c = w->stopping ? NULL : bt_calloc(1, sizeof(*c));
 
@@ -253,7 +294,10 @@ void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opt
     c->listener = o;
     c->in.max = (size_t)hub_listener_max_packet(o, w->conf);
     bt_list_init(&c->dirty);
-    bt_list_push_back(&w->conns, &c->all);
+    c->fresh = true;
+    c->over = over;
+    w->n_fresh++;
+    bt_list_push_back(&w->fresh, &c->all);
     c->deadline_ms = bt_loop_ms(w->loop) + (uint64_t)w->conf->connect_timeout;
     bt_io_init(&c->io, fd, on_io);
     bt_metric_add(&hub_m_conns, 1);
@@ -261,6 +305,7 @@ void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opt
     bt_metric_add(&hub_m_transport[o->transport], 1);
     hub_worker_need_tick(w);
     watch(c);
+    make_room(w);
 }
 
 void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice rest)
@@ -274,6 +319,7 @@ void hub_conn_move(struct hub_conn *c, struct hub_worker *home, struct bt_slice 
     }
     bt_buf_deinit(&c->in);
     c->in = in;
+    hub_conn_settle(c);
     bt_io_leave(w->loop, &c->io);
     bt_list_remove(&c->all);
     c->worker = home;
@@ -327,7 +373,11 @@ void hub_conn_flush(struct hub_conn *c)
         hub_conn_close(c, BT_MQTT_SUCCESS, true);
         return;
     }
+    if (c->out.bytes < before)
+        c->out_ticks = 0;
     c->blocked = r == HUB_OUTQ_AGAIN;
+    if (c->blocked)
+        hub_worker_need_tick(c->worker);
     watch(c);
     if (c->full && c->out.bytes <= c->worker->conf->max_queued_bytes / 2) {
         c->full = false;
@@ -394,10 +444,12 @@ void hub_conn_close(struct hub_conn *c, uint8_t reason, bool will)
         log_close(c, bt_mqtt_reason_text(reason));
     c->closed = true;
     c->close_reason = reason;
-    if (c->link.session != NULL)
+    if (c->link.session != NULL) {
         record_end(c, reason, will);
-    if (c->link.session != NULL)
+        hub_principal_leave(c->link.session->principal);
         hub_session_detach(c->link.session, will);
+    }
+    hub_conn_settle(c);
     bt_list_remove(&c->dirty);
     bt_list_remove(&c->all);
     bt_list_push_back(&c->worker->graveyard, &c->all);
@@ -425,8 +477,12 @@ void hub_conn_free(struct hub_conn *c)
 
 bool hub_conn_check_time(struct hub_conn *c, uint64_t now_ms)
 {
+    bool watches = hub_meter_watches(c);
+
+    if (watches && !hub_meter_check_stall(c))
+        return true;
     if (c->deadline_ms == 0)
-        return false;
+        return watches;
     if (now_ms < c->deadline_ms || c->paused)
         return true;
     hub_conn_close(c, BT_MQTT_KEEPALIVE_TIMEOUT, true);

@@ -26,7 +26,7 @@ struct hub_conn {
     struct bt_io io;
     struct hub_stream *stream; /* NULL: plain */
     const struct hub_listener_opts *listener;
-    struct bt_list all; /* worker's conns, or its graveyard */
+    struct bt_list all; /* worker's fresh, conns or graveyard */
     struct bt_list
         dirty; /* in the worker's dirty list while output waits for the turn's end */
     struct bt_buf in; /* an incomplete packet */
@@ -38,12 +38,19 @@ struct hub_conn {
     uint32_t output_left;    /* of out.bytes, after the last flush */
     uint8_t version;         /* 0 before CONNECT */
     uint8_t close_reason;
-    uint8_t paused; /* HUB_PAUSE_x: why nothing is read */
+    uint8_t paused;               /* HUB_PAUSE_x: why nothing is read */
+    uint16_t in_ticks, out_ticks; /* how long a packet, or the peer, stands still */
+    bool fresh;                   /* no CONNECT yet: in the worker's fresh list */
+    bool over;                    /* one too many: CONNECT is answered so */
     bool closed, blocked, full, doomed;
 };
 
-/* Take a fresh descriptor that came by this listener. */
-void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o);
+/* Take a fresh descriptor that came by this listener. over: it comes faster than it may,
+ * so its CONNECT is refused. */
+void hub_conn_accept(struct hub_worker *w, int fd, const struct hub_listener_opts *o,
+                     bool over);
+/* It has sent its CONNECT. */
+void hub_conn_settle(struct hub_conn *c);
 /* Arrived from another worker with its CONNECT packet in c->in. */
 void hub_conn_adopt(struct hub_worker *w, struct hub_conn *c);
 /* Pass the connection, with these unread bytes, to its home. */

@@ -211,7 +211,7 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     }
     if (bt_unlikely(h.new_alias != 0))
         hub_alias_sent(c->v5, h.new_alias, o->pub->topic);
-    if (bt_unlikely(c->out.bytes >= c->worker->hub->conf->max_queued_bytes)) {
+    if (bt_unlikely(c->out.bytes >= c->worker->conf->max_queued_bytes)) {
         c->full = true; /* shared subscriptions pass it over until it has room */
         atomic_store_explicit(&l->session->addr->state, HUB_ADDR_BUSY,
                               memory_order_relaxed);

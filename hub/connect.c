@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "hub/conn.h"
+#include "hub/limit.h"
 #include "hub/listener.h"
 #include "hub/login.h"
 #include "hub/props.h"
@@ -146,6 +147,8 @@ static int admit(struct hub_conn *c, struct login *in)
 {
     int r;
 
+    if (c->over)
+        return BT_MQTT_CONN_RATE;
     if (!id_allowed(c->worker->conf, in->id))
         return BT_MQTT_BAD_CLIENT_ID;
     if (has(&in->packet.props, BT_MQTT_P_AUTH_METHOD))
@@ -220,7 +223,7 @@ static void fill_connack(const struct hub_conn *c, const struct login *in,
     *p = (struct bt_mqtt_props){
         .present = 1u << BT_MQTT_P_RECEIVE_MAX | 1u << BT_MQTT_P_MAX_PACKET,
         .receive_max = HUB_MAX_UNACKED,
-        .max_packet = (uint32_t)hub_listener_max_packet(c->listener, c->worker->conf),
+        .max_packet = (uint32_t)hub_meter_max_packet(c),
         .topic_alias_max = (uint16_t)conf->max_aliases,
         .session_expiry = c->link.session->expiry_s,
         .server_keepalive = keepalive(c->worker->conf, m),
@@ -281,19 +284,40 @@ static void start_keepalive(struct hub_conn *c, uint16_t seconds)
         c->keepalive_ms == 0 ? 0 : bt_loop_ms(c->worker->loop) + c->keepalive_ms;
 }
 
+/* Whether the user may have one connection more, beside that which this one replaces. */
+static bool enter(struct hub_conn *c, const struct login *in)
+{
+    const struct hub_session *s = hub_worker_find(c->worker, in->id);
+    uint32_t room = s != NULL && s->link != NULL && s->principal == in->principal;
+
+    if (hub_principal_enter(in->principal, room))
+        return true;
+    hub_limited(c, HUB_LIMIT_PRINCIPAL);
+    return false;
+}
+
 static int open_session(struct hub_conn *c, const struct login *in)
 {
     const struct bt_mqtt_connect *m = &in->packet.connect;
     const struct bt_mqtt_props *p = &in->packet.props;
     uint16_t window = (uint16_t)c->worker->conf->max_inflight;
+    uint32_t most = hub_principal_limits(in->principal)->inflight;
     bool present = false;
-    struct hub_session *s = take_session(c, in, &present);
+    struct hub_session *s;
 
-    if (s == NULL)
+    if (!enter(c, in))
+        return refuse(c, m->version, in->id, BT_MQTT_QUOTA);
+    s = take_session(c, in, &present);
+    if (s == NULL) {
+        hub_principal_leave(in->principal);
         return refuse(c, m->version, in->id, BT_MQTT_UNAVAILABLE);
+    }
+    if (most != 0)
+        window = (uint16_t)BT_MIN(window, most);
     if (has(p, BT_MQTT_P_RECEIVE_MAX))
         window = BT_MIN(window, p->receive_max);
     c->version = m->version;
+    hub_conn_settle(c);
     start_keepalive(c, keepalive(c->worker->conf, m));
     s->principal = in->principal;
     s->expiry_s = session_expiry(c->worker->conf, in);
@@ -303,7 +327,8 @@ static int open_session(struct hub_conn *c, const struct login *in)
     hub_record(s, &(struct hub_fact){ HUB_EV_CONNECTED, .n = m->version });
     if (s->persistent)
         hub_session_store(s, 0);
-    if (hub_will_set(s, &m->will) != 0 || send_connack(c, in, present) != 0)
+    if (hub_meter_init(c) != 0 || hub_will_set(s, &m->will) != 0 ||
+        send_connack(c, in, present) != 0)
         return BT_MQTT_UNSPECIFIED;
     if (c->closed)
         return 0; /* the client cannot even take the CONNACK */

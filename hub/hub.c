@@ -16,6 +16,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "hub/hub_internal.h"
+#include "hub/limit.h"
 #include "hub/listener.h"
 #include "hub/login.h"
 #include "hub/query.h"
@@ -183,6 +184,7 @@ static int build(struct hub *hub)
     hub_quota_limit(conf->max_memory);
     hub->n_workers = worker_count(conf);
     hub_stats_register(hub->n_workers);
+    hub_limits_register();
     r = hub_settings_new(conf, NULL, NULL, &hub->settings);
     if (r != 0)
         return r;

@@ -83,7 +83,10 @@ struct hub_conf {
     int64_t max_session_expiry;     /* ms, 0 = no limit */
     int64_t max_keepalive;          /* ms, 0 = no limit */
     uint32_t max_connections;
-    struct hub_client_limits client; /* of every client */
+    struct hub_client_limits client;             /* of every client */
+    uint32_t connect_rate, connect_address_rate; /* a second, 0 = no limit */
+    uint32_t connect_pending;                    /* connections without CONNECT */
+    int64_t stall_receive, stall_send;           /* ms */
     uint32_t max_inflight; /* message.egress.qos1.buffer.size: unacknowledged deliveries
                               per session */
     uint32_t max_queued;   /* deliveries waiting in memory per session */

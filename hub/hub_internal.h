@@ -11,19 +11,20 @@
 #include "hub/match.h"
 #include "hub/retain.h"
 #include "hub/store.h"
+#include "hub/throttle.h"
 
 struct hub_worker;
 struct hub_listener;
 struct hub_settings;
 struct hub_sys;
 struct hub_certs;
-struct hub_throttle;
 struct hub_checker;
 
 struct hub {
     const struct hub_conf *conf; /* of the start; a worker's own is newer */
     struct bt_super *super;
     struct hub_throttle *throttle;
+    struct hub_bucket connects; /* worker 0: new connections */
     struct hub_checker *checker;
     struct hub_settings *settings; /* main thread: the newest; workers have their own */
     struct hub_index *index;

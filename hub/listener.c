@@ -22,6 +22,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "hub/conn.h"
+#include "hub/limit.h"
 #include "hub/listen_url.h"
 #include "hub/tls_stream.h"
 #include "hub/worker.h"
@@ -292,8 +293,8 @@ int hub_listener_wrap(const struct hub_listener_opts *o, int fd, struct hub_stre
 /* Count one in; false: there are too many. */
 static bool enter(struct hub *hub, struct hub_listener *l)
 {
-    uint32_t max = hub->workers[0]->conf->max_connections;
-    uint32_t limit = l->opts.max_connections;
+    struct hub_worker *w = hub->workers[0];
+    uint32_t max = w->conf->max_connections, limit = l->opts.max_connections, hidden;
 
     if (atomic_fetch_add(&hub->n_conns, 1) >= max) {
         atomic_fetch_sub(&hub->n_conns, 1);
@@ -304,8 +305,9 @@ static bool enter(struct hub *hub, struct hub_listener *l)
         return true;
     }
     bt_metric_add(&m_refused, 1);
-    bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
-           "limit=%u listener=%s", limit, l->text);
+    if (hub_quiet(&w->quiet[HUB_QUIET_ACCEPT], bt_loop_ms(w->loop), &hidden))
+        bt_log(BT_LOG_WARN, "HUB-CONNLIMIT", "too many connections, one refused",
+               "limit=%u listener=%s more=%u", limit, l->text, hidden);
     return false;
 }
 
@@ -315,19 +317,48 @@ void hub_listener_leave(struct hub *hub, const struct hub_listener_opts *o)
     atomic_fetch_sub(o->n_conns, 1);
 }
 
+/* Rates of new connections. False: it is not wanted; *over: it is told so after its
+ * CONNECT, as long as that costs little. */
+static bool in_time(struct hub_listener *l, int fd, bool *over)
+{
+    struct hub *hub = l->hub;
+    struct hub_worker *w = hub->workers[0];
+    uint64_t now = bt_loop_ms(w->loop);
+    uint32_t rate = w->conf->connect_rate, by_address = w->conf->connect_address_rate;
+    enum hub_limit what = HUB_LIMIT_CONNECT_RATE;
+
+    *over = false;
+    if (rate != 0 &&
+        hub_bucket_left(&hub->connects, rate, (uint64_t)rate * 2, now) <= 0) {
+        *over = true;
+    } else if (by_address != 0 &&
+               !hub_throttle_connect(hub->throttle, hub_ip_of(fd), by_address, now)) {
+        *over = true;
+        what = HUB_LIMIT_ADDRESS_RATE;
+    }
+    if (!*over) {
+        hub_bucket_use(&hub->connects, 1);
+        return true;
+    }
+    hub_limited_at_door(w, fd, what);
+    return !l->opts.layered && w->n_fresh < w->conf->connect_pending / 2;
+}
+
 static void pass_on(struct hub_listener *l, int fd)
 {
+    bool over;
+
     struct hub *hub = l->hub;
     uint32_t turn = l->opts.layered ? l->turn++ % hub->n_workers : 0;
     struct hub_worker *to = hub->workers[turn];
     struct hub_accepted *a;
 
-    if (!enter(hub, l)) {
+    if (!in_time(l, fd, &over) || !enter(hub, l)) {
         (void)close(fd);
         return;
     }
     if (to == hub->workers[0]) {
-        hub_conn_accept(to, fd, &l->opts);
+        hub_conn_accept(to, fd, &l->opts, over);
         return;
     }
     a = bt_calloc(1, sizeof(*a));

@@ -12,6 +12,7 @@
 #include "hub/certs.h"
 #include "hub/check.h"
 #include "hub/conn.h"
+#include "hub/limit.h"
 #include "hub/listener.h"
 #include "hub/settings.h"
 #include "hub/worker.h"
@@ -164,6 +165,7 @@ static void apply(struct hub_worker *w, struct hub_session *s)
     const struct hub_principal *is =
         hub_auth_find(w->settings->auth, hub_principal_name(s->principal));
     uint64_t sid = s->sid;
+    uint32_t most;
 
     if (s->link != NULL && !still_logged_in(s, is)) {
         bt_log(BT_LOG_INFO, "HUB-REVOKED", "the login is no longer valid",
@@ -174,6 +176,9 @@ static void apply(struct hub_worker *w, struct hub_session *s)
             return;
     }
     s->principal = is;
+    most = hub_principal_limits(is)->inflight;
+    if (most != 0)
+        s->window = (uint16_t)BT_MIN(s->window, most);
     narrow(s);
 }
 
@@ -181,6 +186,7 @@ void hub_worker_settings(struct hub_worker *w, struct bt_msg *msg)
 {
     struct message *m = bt_container_of(msg, struct message, msg);
     struct hub_settings *old = w->settings;
+    struct bt_list *it, *tmp;
 
     w->settings = m->settings;
     w->conf = w->settings->conf;
@@ -194,5 +200,7 @@ void hub_worker_settings(struct hub_worker *w, struct bt_msg *msg)
                 apply(w, s);
         }
     }
+    bt_list_for_each_safe (it, tmp, &w->conns)
+        hub_meter_reload(bt_list_entry(it, struct hub_conn, all));
     hub_settings_unref(old);
 }

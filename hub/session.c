@@ -258,12 +258,18 @@ static bool may_send(const struct hub_session *s)
     return e->qseq - s->head->qseq < HUB_PIDS && s->link->ops->ready(s->link);
 }
 
+static uint64_t max_queued(const struct hub_session *s)
+{
+    uint32_t own = hub_principal_limits(s->principal)->queue;
+
+    return hub_quota_scaled(own != 0 ? own : s->worker->conf->max_queued);
+}
+
 static void read_more(struct hub_session *s)
 {
     struct hub_op *op;
 
-    if (!s->on_disk || s->reading || s->link == NULL ||
-        s->n_queued > hub_quota_scaled(s->worker->conf->max_queued) / 2 ||
+    if (!s->on_disk || s->reading || s->link == NULL || s->n_queued > max_queued(s) / 2 ||
         stored_upto(s) < s->disk_from)
         return;
     op = hub_op_new(HUB_OP_READ, s->sid);
@@ -424,7 +430,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
                            const struct hub_target *t, const struct hub_out *out,
                            struct hub_ticket *ticket)
 {
-    uint64_t limit = hub_quota_scaled(s->worker->conf->max_queued);
+    uint64_t limit = max_queued(s);
     struct hub_msg *msg;
     struct hub_qentry *e = NULL;
     bool spill;

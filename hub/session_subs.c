@@ -78,9 +78,13 @@ int hub_session_subscribe(struct hub_session *s, const struct bt_mqtt_sub *sub,
                            (s->persistent ? HUB_SUB_PERSISTENT : 0)),
         .subid = subid,
     };
+    uint32_t most = hub_principal_limits(s->principal)->subscriptions;
     struct hub_op *op;
-    int r = put_filter(s, sub->filter, &opts);
+    int r;
 
+    if (most != 0 && s->n_filters >= most && *find(s, sub->filter) == NULL)
+        return BT_ELIMIT;
+    r = put_filter(s, sub->filter, &opts);
     if (r < 0 || !s->persistent)
         return r;
     op = hub_op_new(HUB_OP_SUB_PUT, s->sid);

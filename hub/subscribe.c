@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "hub/conn.h"
+#include "hub/limit.h"
 #include "hub/listener.h"
 #include "hub/props.h"
 #include "hub/recorder.h"
@@ -95,6 +96,9 @@ static uint8_t try_subscribe(struct hub_session *s, const struct bt_mqtt_sub *su
     if (!hub_session_may_subscribe(s, sub->filter) || !may_watch(s, sub->filter))
         return BT_MQTT_NOT_AUTHORIZED;
     res = hub_session_subscribe(s, sub, subid, &a->ticket);
+    if (res == BT_ELIMIT)
+        hub_limited(bt_container_of(s->link, struct hub_conn, link),
+                    HUB_LIMIT_SUBSCRIPTIONS);
     if (res < 0)
         return BT_MQTT_QUOTA;
     if (!shared &&

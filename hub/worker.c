@@ -28,7 +28,7 @@ static void on_accept(struct hub_worker *w, struct bt_msg *msg)
 {
     struct hub_accepted *a = bt_container_of(msg, struct hub_accepted, msg);
 
-    hub_conn_accept(w, a->fd, a->opts);
+    hub_conn_accept(w, a->fd, a->opts, false);
     bt_free(a);
 }
 
@@ -92,6 +92,8 @@ static void close_all(struct hub_worker *w, uint8_t reason)
 {
     struct bt_list *it, *tmp;
 
+    bt_list_for_each_safe (it, tmp, &w->fresh)
+        hub_conn_close(bt_list_entry(it, struct hub_conn, all), reason, false);
     bt_list_for_each_safe (it, tmp, &w->conns)
         hub_conn_close(bt_list_entry(it, struct hub_conn, all), reason, true);
     hub_local_close_all(w, reason);
@@ -219,6 +221,8 @@ static void on_tick(struct bt_timer *t)
     uint64_t now = bt_loop_ms(w->loop);
     bool needed = expire_sessions(w) | expire_retained(w);
 
+    bt_list_for_each_safe (it, tmp, &w->fresh)
+        needed |= hub_conn_check_time(bt_list_entry(it, struct hub_conn, all), now);
     bt_list_for_each_safe (it, tmp, &w->conns)
         needed |= hub_conn_check_time(bt_list_entry(it, struct hub_conn, all), now);
     if (!needed)
@@ -245,6 +249,7 @@ struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index)
     w->settings = hub_settings_ref(hub->settings);
     w->conf = w->settings->conf;
     w->index = index;
+    bt_list_init(&w->fresh);
     bt_list_init(&w->conns);
     bt_list_init(&w->dirty);
     bt_list_init(&w->graveyard);

@@ -68,10 +68,12 @@ struct hub_worker {
     struct hub_xbatch *out[HUB_MAX_WORKERS];
     struct hub_session_map sessions;
     struct hub_leaving *leaving; /* sessions on their way (hub/share.c) */
-    struct bt_list conns;        /* all connections of this worker */
-    struct bt_list dirty;        /* with output to flush at the end of the turn */
-    struct bt_list graveyard;    /* closed, freed at the end of the turn */
-    struct bt_list locals;       /* in-process clients whose session lives here */
+    struct bt_list fresh;        /* connections without CONNECT, the oldest first */
+    uint32_t n_fresh;
+    struct bt_list conns;     /* all other connections of this worker */
+    struct bt_list dirty;     /* with output to flush at the end of the turn */
+    struct bt_list graveyard; /* closed, freed at the end of the turn */
+    struct bt_list locals;    /* in-process clients whose session lives here */
     struct bt_timer tick;
     struct bt_msg stop_msg, quit_msg;
     uint8_t *scratch;

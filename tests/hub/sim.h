@@ -256,7 +256,7 @@ __attribute__((unused)) static struct sim_peer *sim_connect(uint32_t worker)
     static _Atomic uint32_t n_conns;
     static struct hub_listener_opts opts = { .local = true, .n_conns = &n_conns };
     struct hub_worker *w = sim.hub->workers[worker];
-    struct bt_list *last = w->conns.prev;
+    struct bt_list *last = w->fresh.prev;
     struct sim_peer *p = calloc(1, sizeof(*p));
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -264,15 +264,15 @@ __attribute__((unused)) static struct sim_peer *sim_connect(uint32_t worker)
     opts.max_packet = sim.hub->conf->max_packet;
     atomic_fetch_add(&sim.hub->n_conns, 1);
     atomic_fetch_add(&n_conns, 1);
-    hub_conn_accept(w, fd, &opts);
-    if (w->conns.prev == last) {
+    hub_conn_accept(w, fd, &opts, false);
+    if (w->fresh.prev == last) {
         free(p);
         return NULL;
     }
     p->stream.ops = &sim_ops;
     p->stream.fd = fd;
     p->room = p->most = SIZE_MAX;
-    bt_list_entry(w->conns.prev, struct hub_conn, all)->stream = &p->stream;
+    bt_list_entry(w->fresh.prev, struct hub_conn, all)->stream = &p->stream;
     p->next = sim.peers;
     sim.peers = p;
     return p;

@@ -210,7 +210,7 @@ def a_reload_while_a_password_is_looked_at(t):
     with open(s.config, "w") as f:
         f.write(LISTEN + user("ann", pbkdf2("two", 1000)))
     s.process.send_signal(signal.SIGHUP)
-    until(lambda: "taken over" in s.log(), what="the reload")
+    until(lambda: "configuration taken over" in s.log(), what="the reload")
     equal(r.expect(raw.CONNACK, seconds=20)[1], 4, "CONNACK")
 
 

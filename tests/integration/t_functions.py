@@ -86,6 +86,7 @@ class Function:
         text = HUB + "  message: {length: {max: 8m}}\n" + RULES.format(
             name=name, topic=name, qos=qos, runtime=runtime, timeout=timeout, max=instances)
         self.s = t.baetyl(text, folder=folder)
+        until(lambda: "id=FUNC-RULE" in self.s.log(), what="the rule is ready")
         self.qos, self.topic, self.pid = qos, name, 0
         self.c = session(t, self.s, "device", (name + "/out", 1))
 
