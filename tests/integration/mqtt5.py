@@ -7,7 +7,7 @@ statements. A test says which statements it shows:
 import struct
 
 import raw
-from harness import Failed, equal, test
+from harness import TESTS, Failed, equal, test
 from raw import Raw
 
 AUTH = 15
@@ -35,7 +35,7 @@ def normative(*ids):
     def mark(fn):
         test(fn)
         for i in ids:
-            STATEMENTS.setdefault(i, []).append(fn.__name__)
+            STATEMENTS.setdefault(i, []).append(TESTS[-1][0])
         return fn
     return mark
 
