@@ -90,12 +90,12 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
                             (struct bt_slice){ p + used + len, n - used - len });
         else if (r == 0)
             r = hub_packet(c, p + used, len);
-        if (bt_unlikely(c->guard != NULL) && r == 0)
-            hub_meter_packet(c, p[used], len);
         if (r == HUB_CONN_MOVED)
             return false;
         if (r == HUB_CONN_WAITS)
             break;
+        if (bt_unlikely(c->guard != NULL) && r == 0)
+            hub_meter_packet(c, p[used], len);
         if (r != 0)
             hub_conn_close(c, (uint8_t)(r < 0 ? BT_MQTT_UNSPECIFIED : r), true);
         used += len;
