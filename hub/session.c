@@ -117,9 +117,10 @@ static uint64_t stored_upto(const struct hub_session *s)
     return s->held != NULL ? s->held->next_held->qseq - 1 : s->qseq;
 }
 
-void hub_session_stored(struct hub_session *s, struct hub_qentry *e)
+void hub_session_stored(struct hub_session *s, struct hub_qentry *e, bool refused)
 {
     e->committed = true;
+    e->refused = refused;
     while (s->held != NULL && s->held->next_held->committed)
         unhold(s);
     hub_session_pump(s);
@@ -341,6 +342,8 @@ static bool pass_over(struct hub_session *s, struct hub_qentry *e)
 {
     if (bt_unlikely(s->recheck) && is_forbidden(s, e))
         hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_FORBIDDEN);
+    else if (bt_unlikely(e->refused) && e->qos == 2)
+        hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_QUEUE_FULL);
     else if (bt_unlikely(hub_quota_too_old(e)))
         hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_RETENTION);
     else if (is_expired(e))

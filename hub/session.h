@@ -167,8 +167,8 @@ bool hub_session_ack(struct hub_session *s, uint16_t pid);
 void hub_session_skip(struct hub_session *s, uint64_t token);
 /* The delivery that is in flight under this identifier; NULL: none. */
 struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pid);
-/* The row of an entry that waited for it is on disk. */
-void hub_session_stored(struct hub_session *s, struct hub_qentry *e);
+/* The row of an entry that waited for it is on disk, or was refused. */
+void hub_session_stored(struct hub_session *s, struct hub_qentry *e, bool refused);
 /* It is done with: leaves the queue, and the store. */
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e);
 

@@ -198,5 +198,5 @@ void hub_session_committed(struct hub_session *s, struct hub_op *op)
     else if (op->kind == HUB_OP_INCOMING_DEL)
         closed(s, (uint16_t)op->u32, op->u32b);
     else
-        hub_session_stored(s, op->entry);
+        hub_session_stored(s, op->entry, op->refused);
 }

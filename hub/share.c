@@ -214,6 +214,34 @@ static void route_memory(struct hub_session *s, struct hub_ticket *ticket)
             hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_QUEUE_FULL);
 }
 
+static bool in_memory(const struct hub_session *s, const struct hub_qentry *e)
+{
+    const struct hub_qentry *it = s->head;
+
+    while (it != NULL && it != e)
+        it = it->next;
+    return it != NULL;
+}
+
+/* What a gather has not given to the store yet is no row, and will be none. */
+static void route_held(struct hub_session *s, struct hub_ticket *ticket)
+{
+    struct hub_qentry *e = s->held;
+
+    if (e == NULL)
+        return;
+    do {
+        uint32_t fresh = HUB_Q_NEW;
+
+        e = e->next_held;
+        if (!may_move(e) ||
+            !atomic_compare_exchange_strong(&e->state, &fresh, HUB_Q_DROPPED))
+            continue;
+        if ((e->qos == 1 || !in_memory(s, e)) && !route_again(s, e, true, ticket))
+            hub_drop(s, hub_msg_topic(e->msg), HUB_DROP_QUEUE_FULL);
+    } while (e != s->held);
+}
+
 static bool read_next(struct hub_session *s)
 {
     struct hub_op *op = hub_op_new(HUB_OP_READ, s->sid);
@@ -260,6 +288,7 @@ bool hub_share_end(struct hub_session *s)
     hub_session_store(s, bt_clock_wall_ms());
     hub_session_disown(s);
     route_memory(s, &l->ticket);
+    route_held(s, &l->ticket);
     if (s->head != NULL)
         s->disk_from = s->head->qseq;
     if (!read_next(s))

@@ -52,6 +52,7 @@ struct hub_qentry {
     bool sent;      /* session: was sent at least once (DUP on the next) */
     bool unsure;    /* session: read after a start, which does not know sent */
     bool committed; /* session: its row is on disk */
+    bool refused;   /* session: no, it has none, the queue is full (limits.session) */
     uint8_t phase;  /* session: enum hub_qphase */
     uint32_t share; /* hub_match_share_id, 0: not by a shared subscription */
     union {         /* subscription identifiers, see hub_qentry_subids */
@@ -123,6 +124,7 @@ struct hub_op {
     struct hub_op **batch_end; /* store: on the first, the end of the chain */
     uint32_t batch_n;          /* store: on the first, the length */
     bool tied;                 /* in one transaction with the next one */
+    bool refused;              /* store: the entry got no row, the queue is full */
     bool moved;                /* store: its entry became STORED, or its row was there */
     struct hub_store_rows *rows; /* store: READ's answer until it is posted */
 };

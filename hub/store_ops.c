@@ -206,7 +206,8 @@ static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
     if (r == 0)
         r = hub_store_limit_admit(tx, op->sid, e->qos,
                                   (uint64_t)e->msg->payload_len + e->msg->topic_len);
-    if (r == HUB_STORE_REFUSED)
+    op->refused = r == HUB_STORE_REFUSED;
+    if (op->refused)
         return 0;
     if (r < 0)
         return r;

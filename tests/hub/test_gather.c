@@ -179,3 +179,37 @@ TEST(a_session_that_ends_leaves_no_row)
     hub_gather_free(g);
     teardown();
 }
+
+static void join(struct hub_session *s)
+{
+    struct bt_mqtt_sub sub = { .filter = { (const uint8_t *)"$share/g/t", 10 },
+                               .qos = 2 };
+
+    CHECK(hub_session_subscribe(s, &sub, 0, NULL) >= 0);
+}
+
+TEST(a_member_that_ends_passes_on_what_is_gathered)
+{
+    struct hub_session *s = setup(true, 9), *other;
+    struct hub_gather *g = begin();
+    struct hub_target t = { .addr = s->addr, .qos = 2 };
+    struct hub_pub pub = { .topic = { (const uint8_t *)"t", 1 }, .qos = 2 };
+
+    other = hub_session_new(&worker, (struct bt_slice){ (const uint8_t *)"other", 5 }, 8);
+    other->persistent = other->stored = s->stored = true;
+    join(s);
+    join(other);
+    hub_session_detach(s, false);
+    commit(true);
+    t.share = hub_match_share_id((struct bt_slice){ (const uint8_t *)"$share/g/t", 10 });
+    hub_session_deliver(s, &pub, &t, g->ticket);
+    hub_pub_deinit(&pub);
+    hub_session_end(s);
+    CHECK_INT(count_ops(HUB_OP_ENQUEUE), 1);
+    CHECK_INT(last_op(HUB_OP_ENQUEUE)->sid, 8);
+    hub_gather_done(g, &batch);
+    CHECK_INT(atomic_load(&batch.head->entry->state), HUB_Q_DROPPED);
+    hub_batch_discard(&batch);
+    hub_gather_free(g);
+    teardown();
+}

@@ -384,6 +384,20 @@ TEST(an_identifier_read_from_the_store_is_known)
     teardown();
 }
 
+TEST(what_the_store_refused_is_not_delivered)
+{
+    struct hub_session *s = setup(true, 9);
+
+    deliver_as(s, "m1", 2, 0, NULL);
+    last_op(HUB_OP_ENQUEUE)->refused = true;
+    deliver_as(s, "m2", 2, 0, NULL);
+    commit(true);
+    CHECK_INT(n_sent, 1);
+    CHECK_STR(sent[0].payload, "m2");
+    CHECK_INT(s->n_queued, 1);
+    teardown();
+}
+
 /* ---- after a start ---- */
 
 /* One row is read, of a message that may have been sent by the process before. */
