@@ -313,7 +313,9 @@ void bt_db_rollback(struct bt_db *db)
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-void bt_db_checkpoint(struct bt_db *db)
+void bt_db_checkpoint(struct bt_db *db, bool empty)
 {
-    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite3_wal_checkpoint_v2(
+        db->handle, NULL, empty ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+        NULL, NULL);
 }

@@ -65,8 +65,9 @@ int bt_db_begin(struct bt_db *db) BT_MUST_CHECK;
 int bt_db_commit(struct bt_db *db) BT_MUST_CHECK;
 /* Harmless outside a transaction. */
 void bt_db_rollback(struct bt_db *db);
-/* Carries the log over into the file, so that its space can be used again. */
-void bt_db_checkpoint(struct bt_db *db);
+/* Carries the log over into the file, so that its space can be used again. empty: the
+ * log's file gives its space back, too. */
+void bt_db_checkpoint(struct bt_db *db, bool empty);
 
 /* What all databases of this process did to the device. Any thread. */
 struct bt_db_io {

@@ -20,6 +20,9 @@ struct file {
     sqlite3_file base;
     sqlite3_file *real;
     bool log;
+    /* Of the log: where it ended after the last write, and the last synchronisation. A
+     * write of its head begins it anew. */
+    sqlite3_int64 end, safe;
 };
 
 static _Atomic uint64_t file_bytes, log_bytes, syncs, sync_us;
@@ -76,24 +79,40 @@ static int file_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 
 static int file_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
-    if (must_fail(&fail_writes))
-        return SQLITE_FULL;
-    atomic_fetch_add_explicit(own(f)->log ? &log_bytes : &file_bytes, (uint64_t)n,
-                              memory_order_relaxed);
-    return real(f)->pMethods->xWrite(real(f), from, n, at);
+    struct file *file = own(f);
+    int rc = must_fail(&fail_writes)
+                 ? SQLITE_FULL
+                 : file->real->pMethods->xWrite(file->real, from, n, at);
+
+    if (rc == SQLITE_OK) {
+        file->end = at == 0 || at + n > file->end ? at + n : file->end;
+        atomic_fetch_add_explicit(file->log ? &log_bytes : &file_bytes, (uint64_t)n,
+                                  memory_order_relaxed);
+    } else if ((rc & 0xff) == SQLITE_FULL && file->log) {
+        /* What did not fit is given up; what it took until then would be missing when
+         * the log is carried over. */
+        (void)file->real->pMethods->xTruncate(file->real, file->safe);
+        file->end = file->safe;
+    }
+    return rc;
 }
 
 static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
+    own(f)->end = own(f)->end < size ? own(f)->end : size;
+    own(f)->safe = own(f)->safe < size ? own(f)->safe : size;
     return real(f)->pMethods->xTruncate(real(f), size);
 }
 
 static int file_sync(sqlite3_file *f, int flags)
 {
+    struct file *file = own(f);
     uint64_t began = bt_clock_us();
     int rc = must_fail(&fail_syncs) ? SQLITE_IOERR_FSYNC
                                     : real(f)->pMethods->xSync(real(f), flags);
 
+    if (rc == SQLITE_OK)
+        file->safe = file->end;
     atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&sync_us, bt_clock_us() - began, memory_order_relaxed);
     return rc;
@@ -162,6 +181,10 @@ static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags
     rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out);
     /* Without methods SQLite does not close it, as the real one wants it. */
     file->base.pMethods = file->real->pMethods != NULL ? &methods : NULL;
+    file->end = 0;
+    if (rc == SQLITE_OK && file->log)
+        rc = file->real->pMethods->xFileSize(file->real, &file->end);
+    file->safe = file->end;
     return rc;
 }
 

@@ -168,13 +168,26 @@ static void group_failed(struct hub_store *s, uint32_t n)
     bt_metric_set(&hub_m_store_degraded, 1);
     if (bt_db_damaged(s->tx.db))
         told_damage(s);
-    bt_db_checkpoint(s->tx.db);
+    bt_db_checkpoint(s->tx.db, false);
     s->retry_ms = s->retry_ms == 0 ? STORE_RETRY_MIN_MS
                                    : BT_MIN(s->retry_ms * 2, STORE_RETRY_MAX_MS);
     if (s->stopping)
         return;
     relieve(s);
     bt_timer_start(s->loop, &s->retry, s->retry_ms, 0);
+}
+
+/* Whether there is something to store and no room to do it. */
+static bool no_room(struct hub_store *s)
+{
+    if (s->path == NULL || s->head == NULL || hub_store_space_left(&s->tx, s->path))
+        return false;
+    if (s->retry_ms == 0)
+        bt_log(BT_LOG_ERROR, "HUB-STORE-FULL", "no room on the disk, publishers wait",
+               "waiting=%u", s->n_waiting);
+    hub_quota_disk(true);
+    group_failed(s, 0);
+    return true;
 }
 
 static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
@@ -216,6 +229,8 @@ static int commit_group(struct hub_store *s)
     bool durable, tied = false;
     int r = 0;
 
+    if (no_room(s))
+        return BT_ELIMIT;
     s->tx.written = s->tx.skipped = s->tx.messages = s->tx.clean.removed = 0;
     s->tx.limiter.dropped = 0;
     while (r == 0 && op != NULL &&

@@ -280,7 +280,7 @@ static int open_file(struct hub_store_tx *tx, const char *path)
     hub_store_unnote(path);
     /* What an earlier process could not synchronise may be in the log and yet not on the
      * disk; it must not be what the next commits are built on. */
-    bt_db_checkpoint(tx->db);
+    bt_db_checkpoint(tx->db, false);
     return 0;
 }
 
@@ -303,7 +303,7 @@ int hub_store_tx_open(struct hub_store_tx *tx, const char *path)
     int r;
 
     tx->next_mid = 1;
-    tx->group_bytes = HUB_STORE_GROUP_BYTES;
+    tx->group_bytes = tx->group_most = HUB_STORE_GROUP_BYTES;
     tx->retains.seed = hub_hash_seed();
     if (path == NULL)
         return bt_fold(open_once(&tx->db, NULL));

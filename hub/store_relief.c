@@ -8,6 +8,8 @@
  * too, everything stays. */
 #include "hub/store_tx.h"
 
+#define RELIEF_ROWS 256u /* removed at once: a commit needs room in the log */
+
 struct chain {
     struct hub_op **head, ***tail; /* of what waits */
     struct hub_op **done;          /* end of what was done */
@@ -65,7 +67,7 @@ static int remove_rows(struct hub_store_tx *tx, struct chain *c)
     uint32_t n = 0;
     int r = 0;
 
-    for (op = *c->head; op != NULL && r == 0 && n < HUB_STORE_GROUP; op = op->next) {
+    for (op = *c->head; op != NULL && r == 0 && n < RELIEF_ROWS; op = op->next) {
         if (op->kind != HUB_OP_DEQUEUE)
             continue;
         r = hub_store_tx_apply(tx, op);
@@ -94,6 +96,6 @@ struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
     bool left = false;
 
     if (answer_reads(tx, &c, &left) == 0 && remove_rows(tx, &c) < 0)
-        bt_db_checkpoint(tx->db);
+        bt_db_checkpoint(tx->db, false);
     return done;
 }

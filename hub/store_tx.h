@@ -100,8 +100,8 @@ struct hub_store_tx {
     struct hub_store_retains retains;
     struct hub_store_clean clean;
     struct hub_store_limiter limiter;
-    size_t group_bytes; /* payload of one transaction */
-    bool shrinking;     /* free pages are given back */
+    size_t group_bytes, group_most; /* payload of one transaction: now, with room */
+    bool shrinking;                 /* free pages are given back */
 };
 
 /* Does one operation. 0 or a fatal code; then the caller rolls back and may do all again.
@@ -124,6 +124,9 @@ int hub_store_reap_step(struct hub_store_tx *tx) BT_MUST_CHECK;
 void hub_store_reap_settle(struct hub_store_tx *tx, bool kept);
 /* hub/store_space.c. The budget of the files, 0 = none. */
 int hub_store_space_limit(struct hub_store_tx *tx, uint64_t bytes) BT_MUST_CHECK;
+/* Whether the disk has room for one more group. Gives back what the log holds when there
+ * is little. */
+bool hub_store_space_left(struct hub_store_tx *tx, const char *path);
 /* Starts giving free pages back when most of the file is free. */
 int hub_store_shrink_begin(struct hub_store_tx *tx) BT_MUST_CHECK;
 int hub_store_shrink_step(struct hub_store_tx *tx) BT_MUST_CHECK;

@@ -109,7 +109,7 @@ TEST(settings_of_a_file)
     CHECK_INT(bt_db_open(path, &second), BT_EBUSY);
     CHECK(second == NULL);
     CHECK_INT(bt_db_check(db, true), 0);
-    bt_db_checkpoint(db);
+    bt_db_checkpoint(db, false);
     bt_db_close(db);
     CHECK_INT(bt_db_open(path, &db), 0);
     bt_db_close(db);

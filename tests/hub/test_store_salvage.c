@@ -84,7 +84,7 @@ static void build(void)
         CHECK_INT(hub_store_tx_open(&tx, path), 0);
         for (s = 1; s <= SESSIONS; s++)
             put_session(s);
-        bt_db_checkpoint(tx.db);
+        bt_db_checkpoint(tx.db, false);
         put_rows();
         _exit(0);
     }

@@ -322,6 +322,38 @@ def a_full_budget_refuses_and_recovers(t):
 
 
 @test
+def a_full_disk_waits_and_loses_nothing(t):
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    unshare = need_tool("unshare")
+    folder = t.folder()
+    script = ("mount -t tmpfs -o size=4m tmpfs %s/data && exec \"$@\"" % folder)
+    os.mkdir(os.path.join(folder, "data"))
+    s = t.baetyl(HUB + "  storage.dir: %s/data\n" % folder, start=False)
+    s.start(prefix=[unshare, "-m", "sh", "-c", script, "sh"])
+    offline(t, s, "off", ("o", 1))
+    v3 = session(t, s, "pub3")
+    acked, sent, body = 0, 0, b"x" * 4000
+    while sent < 2000:
+        v3.send(raw.publish("o", b"%-8d" % sent + body, qos=1, pid=sent + 1))
+        sent += 1
+        try:
+            puback(v3, 2)
+        except Failed:
+            break
+        acked += 1
+    check(50 < acked < 2000, "%d were stored" % acked)
+    live = session(t, s, "live", ("live", 0))
+    live.send(raw.publish("live", "a")).expect(raw.PUBLISH)
+    r = Raw(t, s.port)
+    r.login("off", clean=False)
+    for i in range(sent):
+        equal(r.message(10)["payload"][:8], b"%-8d" % i, "message")
+    equal(puback(v3)[1], 0, "the one that waited")
+    equal(s.stop(), 0, "exit status")
+
+
+@test
 def a_failing_synchronisation_loses_nothing(t):
     strace = need_tool("strace")
     s = t.baetyl(start=False)
