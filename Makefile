@@ -90,6 +90,12 @@ BUILD_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/n
 $(BUILD)/core/tls_time.o: private ARCHFLAGS += $(if $(BUILD_TIME),-DBT_BUILD_TIME=INT64_C'($(BUILD_TIME))')
 $(call stamp,$(BUILD)/build_time,$(BUILD_TIME))
 $(BUILD)/core/tls_time.o: $(BUILD)/build_time
+# The revision `baetyl version` tells: that of git, or what a file REVISION in an exported tree says.
+REVISION := $(or $(if $(wildcard .git),$(shell git rev-parse --short=12 HEAD 2>/dev/null)),$(shell cat REVISION 2>/dev/null))
+TELLS_REVISION := $(BUILD)/core/cmd_version.o $(BUILD)/core/api_core.o
+$(TELLS_REVISION): private ARCHFLAGS += $(if $(REVISION),-DBT_REVISION='"$(REVISION)"')
+$(call stamp,$(BUILD)/revision,$(REVISION))
+$(TELLS_REVISION): $(BUILD)/revision
 
 $(BUILD)/gen/embed: runtime-embed/embed.c
 	@mkdir -p $(@D)
