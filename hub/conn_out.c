@@ -218,7 +218,7 @@ static void publish(struct hub_link *l, const struct hub_out *o)
     }
     c->worker->counts.sent++;
     c->worker->counts.payload_out += o->pub->payload.len;
-    hub_trace(l->session, HUB_EV_SENT, .n = o->qos, .text = o->pub->topic);
+    hub_trace(l->session, HUB_EV_SENT, o->qos, o->pub->topic);
     hub_conn_touch(c);
 }
 

@@ -202,6 +202,12 @@ void hub_record(struct hub_session *s, const struct hub_fact *f)
     record(s->worker, id_of(s), s->hash, f);
 }
 
+void hub_record_text(struct hub_session *s, enum hub_event_kind kind, uint32_t n,
+                     struct bt_slice text)
+{
+    hub_record(s, &(struct hub_fact){ .kind = kind, .n = n, .text = text });
+}
+
 void hub_record_id(struct hub_worker *w, struct bt_slice id, const struct hub_fact *f)
 {
     record(w, id, hub_id_hash(id), f);

@@ -69,12 +69,16 @@ void hub_record(struct hub_session *s, const struct hub_fact *f);
 /* About a client that has no session. */
 void hub_record_id(struct hub_worker *w, struct bt_slice id, const struct hub_fact *f);
 
+/* The same with plain arguments. */
+void hub_record_text(struct hub_session *s, enum hub_event_kind kind, uint32_t n,
+                     struct bt_slice text);
 /* The hot path's form: nothing but a branch unless the client is being traced. */
-#define hub_trace(s, ...)                                       \
-    do {                                                        \
-        if (bt_unlikely((s)->traced))                           \
-            hub_record((s), &(struct hub_fact){ __VA_ARGS__ }); \
-    } while (0)
+static inline void hub_trace(struct hub_session *s, enum hub_event_kind kind, uint32_t n,
+                             struct bt_slice text)
+{
+    if (bt_unlikely(s->traced))
+        hub_record_text(s, kind, n, text);
+}
 
 /* A delivery to this session will not happen: counted by reason and recorded. */
 void hub_drop(struct hub_session *s, struct bt_slice topic, enum hub_drop why);

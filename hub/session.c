@@ -471,7 +471,7 @@ static void deliver_queued(struct hub_session *s, struct hub_pub *pub,
         hub_qentry_unref(e);
         return;
     }
-    hub_trace(s, HUB_EV_QUEUED, .n = out->qos, .text = pub->topic);
+    hub_trace(s, HUB_EV_QUEUED, out->qos, pub->topic);
     append(s, e);
     hub_session_pump(s);
 }
@@ -512,7 +512,7 @@ struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pi
 
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
 {
-    hub_trace(s, HUB_EV_ACKED, .n = hub_qseq_pid(e->qseq), .text = hub_msg_topic(e->msg));
+    hub_trace(s, HUB_EV_ACKED, hub_qseq_pid(e->qseq), hub_msg_topic(e->msg));
     take_out(s, e);
     hub_session_pump(s);
 }

@@ -106,15 +106,13 @@ static bool enter(struct hub_session *s, struct hub_unacked *u)
 }
 
 /* Returns the reason to acknowledge with. */
-static uint8_t route(struct hub_session *s, struct hub_pub *pub,
-                     struct hub_ticket *ticket)
+static inline uint8_t route(struct hub_session *s, struct hub_pub *pub,
+                            struct hub_ticket *ticket)
 {
     uint32_t n = hub_route(s->worker, pub, ticket);
 
-    if (bt_unlikely(n == 0))
-        hub_record(s, &(struct hub_fact){ HUB_EV_NOBODY, .text = pub->topic });
-    else
-        hub_trace(s, HUB_EV_ROUTED, .n = n, .text = pub->topic);
+    if (bt_unlikely(n == 0 || s->traced))
+        hub_record_text(s, n == 0 ? HUB_EV_NOBODY : HUB_EV_ROUTED, n, pub->topic);
     return n > 0 || s->worker->conf->rules.n > 0 ? BT_MQTT_SUCCESS
                                                  : BT_MQTT_NO_MATCHING_SUBSCRIBERS;
 }
