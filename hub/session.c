@@ -512,7 +512,10 @@ struct hub_qentry *hub_session_inflight(const struct hub_session *s, uint16_t pi
 
 void hub_session_complete(struct hub_session *s, struct hub_qentry *e)
 {
-    hub_trace(s, HUB_EV_ACKED, hub_qseq_pid(e->qseq), hub_msg_topic(e->msg));
+    if (bt_unlikely(s->traced)) /* a QoS 2 entry lets go of its message before */
+        hub_record_text(s, HUB_EV_ACKED, hub_qseq_pid(e->qseq),
+                        e->msg != NULL ? hub_msg_topic(e->msg)
+                                       : (struct bt_slice){ NULL, 0 });
     take_out(s, e);
     hub_session_pump(s);
 }

@@ -269,6 +269,14 @@ def traced(t):
     kinds = [e["event"] for e in events(s, "c")]
     for kind in ("queued", "sent", "acknowledged", "routed"):
         check(kind in kinds, "%s in %r" % (kind, kinds))
+    two = session(t, s, "two", ("w", 2))
+    why(s, client="two", trace=60)
+    pub.send(raw.publish("w", "x", qos=2, pid=9)).expect(5)
+    pub.send(raw.packet(0x62, b"\0\x09")).expect(7)
+    pid = two.message()["pid"].to_bytes(2, "big")
+    two.send(raw.packet(0x50, pid)).expect(6)
+    two.send(raw.packet(0x70, pid)).ping()
+    check("acknowledged" in [e["event"] for e in events(s, "two")], "QoS 2")
     equal(why(s, client="c", trace=0)["traced"], False, "no longer")
     before = len(events(s, "c"))
     pub.send(raw.publish("q", "x", qos=1, pid=2)).expect(raw.PUBACK)
