@@ -156,6 +156,242 @@ TEST(found_by_name)
     hub_auth_free(a);
 }
 
+/* ---- Hashes ---- */
+
+static char hash_a[BT_PASSWORD_TEXT], hash_b[BT_PASSWORD_TEXT],
+    user_a[] = "ha", user_b[] = "hb", user_p[] = "plain";
+
+static struct hub_auth *make_hashed(struct hub_principal_conf *list, size_t n)
+{
+    struct hub_conf conf = { .principals = { list, n } };
+    struct hub_auth *a;
+
+    if (hash_a[0] == '\0') {
+        CHECK_INT(bt_password_make(text("one"), 7, hash_a), 0);
+        CHECK_INT(bt_password_make(text("two"), 9, hash_b), 0);
+    }
+    CHECK_INT(hub_auth_new(&conf, true, NULL, &a), 0);
+    return a;
+}
+
+/* HUB_LOGIN_WORK is decided here as the thread would. */
+static int decide(const struct hub_auth *a, const char *user, const char *password,
+                  const struct bt_password **work)
+{
+    const struct hub_login in = { .has_user = true,
+                                  .has_password = true,
+                                  .username = text(user),
+                                  .password = text(password) };
+    const struct hub_principal *p;
+    int r = hub_auth_login(a, &in, &p, work);
+
+    if (r != HUB_LOGIN_WORK)
+        return r;
+    return bt_password_check(*work, text(password)) && p != NULL ? 0 : HUB_LOGIN_REFUSED;
+}
+
+TEST(hashed_passwords)
+{
+    struct hub_principal_conf list[] = { { .username = user_a, .password = hash_a },
+                                         { .username = user_b, .password = hash_b },
+                                         { .username = cert } };
+    const struct bt_password *work, *again;
+    struct hub_auth *a = make_hashed(list, 1);
+    bool seen[2] = { false, false };
+
+    hub_auth_free(a);
+    a = make_hashed(list, 3);
+    CHECK(hub_auth_has_hashes(a));
+    CHECK_INT(decide(a, "ha", "one", &work), 0);
+    CHECK_INT(work->iterations, 7);
+    CHECK_INT(decide(a, "hb", "two", &work), 0);
+    CHECK_INT(work->iterations, 9);
+    CHECK_INT(decide(a, "ha", "two", &work), HUB_LOGIN_REFUSED);
+    CHECK(work != NULL);
+    /* Unknown names and those of certificates cost the same as somebody's, always. */
+    for (int i = 0; i < 50; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "x%d", i);
+        CHECK_INT(decide(a, name, "one", &work), HUB_LOGIN_REFUSED);
+        CHECK_INT(decide(a, name, "two", &again), HUB_LOGIN_REFUSED);
+        CHECK(work != NULL && work == again);
+        seen[work->iterations == 9] = true;
+    }
+    CHECK(seen[0] && seen[1]);
+    CHECK_INT(decide(a, "cert", "one", &work), HUB_LOGIN_REFUSED);
+    CHECK(work != NULL);
+    /* Not the text of the hash. */
+    CHECK_INT(decide(a, "ha", hash_a, &work), HUB_LOGIN_REFUSED);
+    hub_auth_free(a);
+}
+
+TEST(plain_and_hashed_side_by_side)
+{
+    struct hub_principal_conf list[] = { { .username = user_a, .password = hash_a },
+                                         { .username = user_p, .password = secret } };
+    const struct bt_password *work;
+    struct hub_auth *a = make_hashed(list, 2);
+
+    CHECK_INT(decide(a, "plain", "secret", &work), 0);
+    CHECK(work == NULL);
+    CHECK_INT(decide(a, "plain", "one", &work), HUB_LOGIN_REFUSED);
+    CHECK_INT(decide(a, "ha", "one", &work), 0);
+    hub_auth_free(a);
+}
+
+/* ---- Certificates ---- */
+
+#define PRINT "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+TEST(certificates)
+{
+    static char any[] = "any", named[] = "named", cn[] = "right",
+                subject[] = "CN=right,O=y", printed[] = "printed", sub[] = "sub",
+                print[] =
+                    "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:"
+                    "66:77:88:99:AA:BB:CC:DD:EE:FF";
+    struct hub_principal_conf list[] = {
+        { .username = any },
+        { .username = named, .cert_cn = cn },
+        { .username = printed, .cert_fingerprint = print },
+        { .username = sub, .cert_subject = subject },
+        { .username = zoe, .password = secret },
+    };
+    static const struct {
+        const char *user, *password, *cn;
+        bool verified;
+        const char *name;
+    } rows[] = {
+        { "any", NULL, "whoever", true, "any" }, /* the original's contract */
+        { "any", NULL, "whoever", false, NULL },
+        { "any", "", "whoever", true, NULL },
+        { "named", NULL, "right", true, "named" },
+        { "named", NULL, "wrong", true, NULL },
+        { NULL, NULL, "any", true, "any" },
+        { NULL, NULL, "named", true, NULL },
+        { NULL, NULL, "nobody", true, NULL },
+        { NULL, NULL, "", true, NULL },
+        { NULL, NULL, "zoe", true, NULL },
+        { "zoe", NULL, "zoe", true, NULL },
+        { "zoe", "secret", "whoever", true, "zoe" },
+        { "printed", NULL, "x", true, "printed" },
+        { "sub", NULL, "right", true, "sub" },
+        { "sub", NULL, "wrong", true, NULL },
+    };
+    struct hub_conf conf = { .principals = { list, BT_ARRAY_LEN(list) } };
+    struct hub_auth *a;
+
+    CHECK_INT(hub_auth_new(&conf, false, NULL, &a), 0);
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        char full[64];
+        const struct hub_peer peer = { .tls = true,
+                                       .certificate = rows[i].verified,
+                                       .common_name = rows[i].cn,
+                                       .subject = full,
+                                       .fingerprint = PRINT };
+        const struct hub_login in = { .has_user = rows[i].user != NULL,
+                                      .has_password = rows[i].password != NULL,
+                                      .username = text(rows[i].user ? rows[i].user : ""),
+                                      .password =
+                                          text(rows[i].password ? rows[i].password : ""),
+                                      .peer = &peer };
+        const struct hub_principal *p;
+        const struct bt_password *work;
+        int r;
+
+        (void)snprintf(full, sizeof(full), "CN=%s,O=y", rows[i].cn);
+        r = hub_auth_login(a, &in, &p, &work);
+        if ((r == 0) != (rows[i].name != NULL))
+            printf("row %zu\n", i);
+        CHECK_INT(r, rows[i].name != NULL ? 0 : HUB_LOGIN_REFUSED);
+        if (r == 0)
+            CHECK_STR(hub_principal_name(p), rows[i].name);
+    }
+    CHECK(!fingerprint_fits(print, "00"));
+    CHECK(!fingerprint_fits(print, PRINT "0"));
+    CHECK(!fingerprint_fits("00", PRINT));
+    hub_auth_free(a);
+}
+
+TEST(listeners_have_their_own_word_on_anonymous)
+{
+    struct hub_auth *a = make("#", false);
+    struct hub_login in = { .anonymous = HUB_ANONYMOUS_YES };
+    const struct hub_principal *p;
+    const struct bt_password *work;
+
+    CHECK_INT(hub_auth_login(a, &in, &p, &work), 0);
+    in.anonymous = HUB_ANONYMOUS_BY_CONF;
+    CHECK_INT(hub_auth_login(a, &in, &p, &work), HUB_LOGIN_REFUSED);
+    hub_auth_free(a);
+    a = make("#", true);
+    in.anonymous = HUB_ANONYMOUS_NO;
+    CHECK_INT(hub_auth_login(a, &in, &p, &work), HUB_LOGIN_REFUSED);
+    hub_auth_free(a);
+}
+
+/* ---- Limits, and what a reload keeps ---- */
+
+TEST(connections_are_counted_over_a_reload)
+{
+    struct hub_principal_conf list[] = { { .username = zoe, .password = secret },
+                                         { .username = amy, .password = other } };
+    struct hub_conf conf = { .principals = { list, 2 }, .client = { .connections = 2 } };
+    struct hub_auth *before, *after;
+    const struct hub_principal *p;
+
+    CHECK_INT(hub_auth_new(&conf, false, NULL, &before), 0);
+    p = login(before, "zoe", "secret");
+    CHECK(hub_principal_enter(p, 0) && hub_principal_enter(p, 0));
+    CHECK(!hub_principal_enter(p, 0));
+    CHECK(hub_principal_enter(p, 1));
+    hub_principal_leave(p);
+    CHECK(hub_principal_enter(login(before, "amy", "other"), 0));
+    list[0].limits.connections = 3;
+    CHECK_INT(hub_auth_new(&conf, false, before, &after), 0);
+    hub_auth_free(before);
+    p = login(after, "zoe", "secret");
+    CHECK(hub_principal_enter(p, 0));
+    CHECK(!hub_principal_enter(p, 0));
+    hub_principal_leave(p);
+    hub_principal_leave(p);
+    hub_principal_leave(p);
+    CHECK_INT(hub_principal_limits(login(after, "amy", "other"))->connections, 2);
+    /* Anonymous and internal clients are not counted. */
+    for (int i = 0; i < 10; i++)
+        CHECK(hub_principal_enter(hub_auth_internal(after), 0) &&
+              hub_principal_enter(hub_auth_find(after, ""), 0));
+    hub_auth_free(after);
+}
+
+TEST(a_login_is_the_same_or_not)
+{
+    struct hub_principal_conf one = { .username = zoe, .password = secret }, two = one;
+    struct hub_conf conf = { .principals = { &one, 1 } };
+    struct hub_auth *a, *b;
+
+    CHECK_INT(hub_auth_new(&conf, false, NULL, &a), 0);
+    conf.principals.items = &two;
+    for (int i = 0; i < 3; i++) {
+        if (i == 1)
+            two.password = other;
+        if (i == 2)
+            two.username = amy;
+        CHECK_INT(hub_auth_new(&conf, false, a, &b), 0);
+        CHECK_INT(
+            hub_principal_same_login(hub_auth_find(a, "zoe"), hub_auth_find(b, "zoe")),
+            i == 0);
+        CHECK(hub_principal_same_login(hub_auth_internal(a),
+                                       hub_auth_find(b, "$internal")));
+        CHECK(hub_principal_same_login(hub_auth_find(a, ""), hub_auth_find(b, "")));
+        hub_auth_free(b);
+    }
+    hub_auth_free(a);
+}
+
+/* ---- Fails ---- */
+
 TEST(no_memory)
 {
     struct hub_conf conf = { .principals = { people, 4 } };

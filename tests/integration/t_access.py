@@ -274,3 +274,44 @@ def a_session_is_not_handed_to_another_user(t):
     r = Raw(t, s.port)
     equal(r.login("dev", user="bob", password="two", clean=False), 0, "session present")
     r.quiet()
+
+
+@test
+def certificate_principals(t):
+    from t_tls import Tls, context
+    from tlscerts import Authority
+    ca = Authority(t)
+    ca.issue("server")
+    certs = {name: ca.issue(name) for name in ("dev", "bound", "other")}
+    print_of_other = t.run(["openssl", "x509", "-in", certs["other"][0], "-noout", "-fingerprint", "-sha256"])[1]
+    fingerprint = print_of_other.decode().strip().split("=")[1]
+    permit = "      permissions: [{action: pub, permit: ['%u/#']}, {action: sub, permit: ['%u/#']}]\n"
+    s = t.baetyl(
+        "hub:\n  certificate: {ca: %s, cert: %s, key: %s}\n  listen: ['ssl://127.0.0.1:0', 'tcp://127.0.0.1:0']\n"
+        "  principals:\n" % (ca.ca, ca.path("server.pem"), ca.path("server.key")) +
+        "    - username: dev\n" + permit +
+        "    - username: bound\n      certificate: {cn: bound}\n" + permit +
+        "    - username: printed\n      certificate: {fingerprint: '%s'}\n" % fingerprint + permit +
+        user("pw", "word"))
+    tls, plain = s.ports("ssl")[0], s.ports("tcp")[0]
+
+    def tries(cert, name, code, password=None):
+        r = Tls(t, tls, context(ca, certs.get(cert)))
+        r.login("c", user=name, password=password, code=code)
+        return r
+
+    tries("other", "dev", 0)  # the original's contract: any certificate of the CA
+    tries("dev", None, 0).send(raw.subscribe(("dev/x", 0))).expect(raw.SUBACK)
+    tries("bound", "bound", 0)
+    tries("bound", None, 0)
+    tries("other", "bound", 4)
+    tries("other", "printed", 0)
+    tries("bound", "printed", 4)
+    tries("other", None, 4)
+    tries("dev", "pw", 4)
+    tries("dev", "pw", 0, password="word")
+    tries(None, "dev", 4)
+    tries(None, "dev", 4, password="")
+    Raw(t, plain).login("c", user="dev", code=4)
+    r = tries("bound", "bound", 0)
+    equal(list(r.send(raw.subscribe(("bound/x", 0), ("dev/x", 0))).expect(raw.SUBACK)[-2:]), [0, 0x80], "SUBACK")
