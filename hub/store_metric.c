@@ -33,6 +33,17 @@ static struct bt_metric m_messages =
 static struct bt_metric m_slowest =
     BT_METRIC("baetyl_store_commit_microseconds_max", BT_GAUGE,
               "The longest transaction since the start.");
+static struct bt_histogram commit_times = {
+    .bounds = { 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
+                1000000 },
+};
+static struct bt_metric m_commit_times = {
+    .name = "baetyl_store_commit_seconds",
+    .help = "How long transactions took, commits and the log's transfer included.",
+    .kind = BT_HISTOGRAM,
+    .per = 1000000u,
+    .hist = &commit_times,
+};
 static struct bt_metric m_syncs = BT_METRIC("baetyl_store_syncs_total", BT_COUNTER,
                                             "Synchronisations of the disk (fdatasync).");
 static struct bt_metric m_sync_us =
@@ -58,6 +69,7 @@ static struct bt_metric *const metrics[] = {
     &hub_m_store_failures,
     &m_messages,
     &m_slowest,
+    &m_commit_times,
     &m_syncs,
     &m_sync_us,
     &m_log_bytes,
@@ -97,6 +109,7 @@ void hub_store_metric_commit(const struct hub_store_tx *tx, uint64_t us, bool du
     count_drops(tx);
     if (!durable)
         return;
+    bt_metric_observe(&m_commit_times, (int64_t)us);
     if ((int64_t)us > bt_metric_get(&m_slowest))
         bt_metric_set(&m_slowest, (int64_t)us);
     bt_db_io_get(&io);

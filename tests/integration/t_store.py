@@ -3,10 +3,11 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 
 import raw
-from harness import HUB, SLOW, Failed, Skip, check, contains, equal, need_tool, test, until
+from harness import HUB, ROOT, SLOW, Failed, Skip, check, contains, equal, need_tool, test, until
 from raw import Raw, session
 
 
@@ -416,3 +417,17 @@ def memory_has_a_budget(t):
     check(rss < 8 + 8 + 20, "%d MB resident" % rss)
     for r in slow:
         r.close()
+
+
+@test
+def a_backlog_is_drained_in_order_in_bounded_memory(t):
+    sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+    import backlog
+    if SLOW > 1:
+        raise Skip("rates mean nothing here")
+    got = backlog.run(int(os.environ.get("BACKLOG", 100000)), 32)
+    check(got["rss_backlog_kb"] < got["rss_idle_kb"] + 16384, "resident: %r" % got)
+    check(got["rss_drained_kb"] < got["rss_idle_kb"] + 16384, "resident: %r" % got)
+    check(got["drain_rate"] > 20000, "rate: %r" % got)
+    p99 = got["live_during_us"][1]
+    check(p99 < max(20000, 4 * got["live_before_us"][1]), "latency of others: %r" % got)
