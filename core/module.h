@@ -29,8 +29,10 @@ struct bt_module_ops {
     const char *help; /* one sentence for --help */
     /* Allocate, open files and sockets, spawn nothing. 0 or a fatal code, logged. */
     int (*create)(const struct bt_module_env *env, void **out);
-    /* Start threads. After 0 the module is ready to serve. */
+    /* Start threads. After 0 the module is ready to serve the other modules. */
     int (*start)(void *self);
+    /* All modules have started: let the world in. NULL: nothing to let in. */
+    void (*open)(void *self);
     /* Take over a new configuration, checked like the first one; NULL: the module knows
      * no reload. It lives as long as `owner`: whoever keeps it takes a reference. Called
      * only between start and stop. 0, or a fatal code, logged: nothing has changed. */

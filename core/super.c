@@ -419,6 +419,9 @@ static int start_all(struct bt_super *s)
         }
         e->state = RUNNING;
     }
+    for (i = 0; i < s->n_entries; i++)
+        if (s->entries[i].ops->open != NULL)
+            s->entries[i].ops->open(s->entries[i].self);
     return 0;
 }
 

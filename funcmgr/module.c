@@ -8,6 +8,7 @@
  * process and no job is left the thread reports and ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "runtime-embed/runtime_embed.h"
 
 #define FM_DRAIN_MS 5000u
+#define FM_OPEN_MS  5000 /* longest time a start waits for the rules' sessions */
 
 struct manager {
     const struct fm_conf *conf;
@@ -33,6 +35,8 @@ struct manager {
     size_t n_pools;        /* initialised */
     pthread_t thread;
     bool has_thread, watched;
+    int answered_fds[2]; /* closed by the thread when every rule has its answer */
+    size_t n_unanswered;
     struct bt_msg stop_msg;
     struct bt_timer drain_timer;
     unsigned drain_rounds;
@@ -86,6 +90,16 @@ static void on_msg(void *arg, struct bt_msg *msg)
 }
 
 /* ---- The thread ---- */
+
+static void on_answered(void *arg)
+{
+    struct manager *m = arg;
+
+    if (--m->n_unanswered > 0)
+        return;
+    close(m->answered_fds[1]);
+    m->answered_fds[1] = -1;
+}
 
 static void *run(void *arg)
 {
@@ -191,6 +205,7 @@ static int create_rules(struct manager *m)
         m->rules[i].number = (unsigned)i + 1;
         m->rules[i].arg = m;
         m->rules[i].drained = on_drained;
+        m->rules[i].answered = on_answered;
     }
     return 0;
 }
@@ -259,6 +274,9 @@ static void free_manager(void *self)
     }
     if (m->env.null_fd >= 0)
         close(m->env.null_fd);
+    for (int i = 0; i < 2; i++)
+        if (m->answered_fds[i] >= 0)
+            close(m->answered_fds[i]);
     bt_free(m->env.chunk);
     bt_free(m->pools);
     bt_free(m->rules);
@@ -276,6 +294,7 @@ static int create(const struct bt_module_env *env, void **out)
     m->env.super = env->super;
     m->env.work_dir = env->work_dir;
     m->env.null_fd = m->env.source_fds[FM_PYTHON] = m->env.source_fds[FM_NODE] = -1;
+    m->answered_fds[0] = m->answered_fds[1] = -1;
     m->hub = env->find(env->super, "hub");
     m->stop_msg.kind = FM_MSG_STOP;
     bt_timer_init(&m->drain_timer, on_drain_timer);
@@ -293,6 +312,22 @@ static int create(const struct bt_module_env *env, void **out)
     return 0;
 }
 
+/* Rules subscribe before the first device is let in: what it publishes would be lost. */
+static void wait_for_rules(const struct manager *m)
+{
+    struct pollfd p = { .fd = m->answered_fds[0], .events = POLLIN };
+    int n;
+
+    if (m->conf->rules.n == 0)
+        return;
+    do
+        n = poll(&p, 1, FM_OPEN_MS);
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        bt_log(BT_LOG_WARN, "FUNC-SLOW", "rules are not ready, clients are let in",
+               "waited_ms=%d", FM_OPEN_MS);
+}
+
 static int start(void *self)
 {
     struct manager *m = self;
@@ -301,9 +336,13 @@ static int start(void *self)
     if (r != 0)
         return r;
     m->watched = true;
+    m->n_unanswered = m->conf->rules.n;
+    if (bt_sys_pipe(m->answered_fds) != 0)
+        return bt_origin(BT_EIO, "no descriptors for the function manager");
     if (pthread_create(&m->thread, NULL, run, m) != 0)
         return bt_origin(BT_EIO, "the function manager's thread cannot be started");
     m->has_thread = true;
+    wait_for_rules(m);
     return 0;
 }
 

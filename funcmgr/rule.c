@@ -307,10 +307,18 @@ static void on_closed(void *arg, unsigned reason)
     reopen_later(rule);
 }
 
+static void tell_answered(struct fm_rule *rule)
+{
+    if (!rule->told && rule->answered != NULL)
+        rule->answered(rule->arg);
+    rule->told = true;
+}
+
 static void on_ready(void *arg, unsigned reason)
 {
     struct fm_rule *rule = arg;
 
+    tell_answered(rule);
     if (reason < REFUSED) {
         rule->ready = true;
         rule->pause = 0;
@@ -364,6 +372,7 @@ void fm_rule_open(struct fm_rule *rule)
     rule->client = NULL;
     bt_log(BT_LOG_ERROR, "FUNC-OPEN", "a rule's session could not be opened",
            "function=%s reason=\"%s\"", rule->conf->function, bt_error_text(r));
+    tell_answered(rule);
     reopen_later(rule);
 }
 

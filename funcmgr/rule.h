@@ -30,8 +30,10 @@ struct fm_rule {
     size_t n_bytes; /* payloads of jobs */
     uint64_t pause; /* ms before the session is opened again */
     struct bt_timer reopen_timer, close_timer;
-    bool closing, closed;
+    bool closing, closed, told;
     void *arg;
+    /* Once: the hub has answered the first opening, or could not be asked. */
+    void (*answered)(void *arg);
     void (*drained)(void *arg); /* once after fm_rule_close, when no job is left */
 };
 

@@ -255,7 +255,6 @@ static int hub_start(void *self)
     r = hub_settings_ready(hub, hub->settings);
     if (r != 0)
         return r;
-    hub_listeners_start(hub);
     atomic_store(&hub->n_running, hub->n_workers);
     for (uint32_t i = 0; i < hub->n_workers && r == 0; i++) {
         hub_worker_need_tick(hub->workers[i]);
@@ -264,6 +263,15 @@ static int hub_start(void *self)
     hub->gauges = (struct bt_metric_source){ .fn = refresh_gauges, .arg = hub };
     bt_metric_source_add(&hub->gauges);
     return r;
+}
+
+/* Clients wait in the backlog until the other modules' sessions are there: what the first
+ * device publishes must find the rules that subscribe to it. */
+static void hub_open(void *self)
+{
+    struct hub *hub = self;
+
+    (void)!bt_mbox_post(hub->workers[0]->mbox, &hub->workers[0]->open_msg);
 }
 
 static void hub_stop(void *self)
@@ -305,6 +313,7 @@ const struct bt_module_ops hub_module = {
     .help = "MQTT broker",
     .create = hub_create,
     .start = hub_start,
+    .open = hub_open,
     .reload = hub_reload,
     .stop = hub_stop,
     .free = hub_free,

@@ -27,7 +27,7 @@ struct hub_listener_opts {
 /* Open every address of the configuration. BT_EIO names the address that failed; those
  * opened stay for hub_listeners_free. */
 int hub_listeners_open(struct hub *hub) BT_MUST_CHECK;
-/* Worker 0: accept from now on. */
+/* Worker 0, once: accept from now on. */
 void hub_listeners_start(struct hub *hub);
 /* Worker 0: no more connections; removes Unix socket files. Idempotent. */
 void hub_listeners_close(struct hub *hub);

@@ -110,6 +110,13 @@ static void on_stop(struct hub_worker *w, struct bt_msg *msg)
         bt_super_stopped(w->hub->super, w->hub);
 }
 
+static void on_open(struct hub_worker *w, struct bt_msg *msg)
+{
+    (void)msg;
+    if (!w->stopping)
+        hub_listeners_start(w->hub);
+}
+
 static void on_quit(struct hub_worker *w, struct bt_msg *msg)
 {
     (void)msg;
@@ -133,6 +140,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_SYS] = hub_sys_start,
     [HUB_W_STOP] = on_stop,
     [HUB_W_QUIT] = on_quit,
+    [HUB_W_OPEN] = on_open,
 };
 
 static void on_message(void *arg, struct bt_msg *msg)
@@ -258,6 +266,7 @@ struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index)
     bt_timer_init(&w->tick, on_tick);
     w->stop_msg.kind = HUB_W_STOP;
     w->quit_msg.kind = HUB_W_QUIT;
+    w->open_msg.kind = HUB_W_OPEN;
     w->loop = bt_loop_new(names[index], false);
     w->mbox = w->loop == NULL ? NULL : bt_mbox_new(w->loop, on_message, w);
     w->cache = hub_cache_new(hub->index);

@@ -32,6 +32,7 @@ enum hub_worker_msg {
     HUB_W_SYS,       /* of struct hub_sys: somebody subscribed */
     HUB_W_STOP,      /* close everything, then count down */
     HUB_W_QUIT,      /* leave the loop */
+    HUB_W_OPEN,      /* worker 0: accept connections from now on */
 };
 
 #define HUB_SCRATCH 131072u
@@ -75,7 +76,7 @@ struct hub_worker {
     struct bt_list graveyard; /* closed, freed at the end of the turn */
     struct bt_list locals;    /* in-process clients whose session lives here */
     struct bt_timer tick;
-    struct bt_msg stop_msg, quit_msg;
+    struct bt_msg stop_msg, quit_msg, open_msg;
     uint8_t *scratch;
     struct hub_counts counts;
     struct hub_recorder *recorder; /* NULL until there is something to record */

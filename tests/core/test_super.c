@@ -52,14 +52,19 @@ static void free_it(void *self)
     bt_free(self);
 }
 
-static const struct bt_module_ops ops_1 = {
-    "one", "", create, start, NULL, stop, free_it
-};
-static const struct bt_module_ops ops_2 = {
-    "two", "", create, start, NULL, stop, free_it
-};
-static const struct bt_module_ops ops_3 = { "three", "",   create, start,
-                                            NULL,    stop, free_it };
+static void open_it(void *self)
+{
+    note('o', *(char *)self);
+}
+
+#define OPS(name_, open_)                                                               \
+    {                                                                                   \
+        .name = (name_), .help = "", .create = create, .start = start, .open = (open_), \
+        .stop = stop, .free = free_it                                                   \
+    }
+static const struct bt_module_ops ops_1 = OPS("one", open_it);
+static const struct bt_module_ops ops_2 = OPS("two", NULL);
+static const struct bt_module_ops ops_3 = OPS("three", NULL);
 
 static void begin(const struct bt_super_opts *opts)
 {
@@ -138,7 +143,7 @@ TEST(starts_in_order_and_stops_in_reverse)
 
     begin(&opts);
     CHECK_INT(bt_super_run(super), BT_EXIT_OK);
-    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 ry t3 f3 t2 f2 t1 f1 ");
+    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 o1 ry t3 f3 t2 f2 t1 f1 ");
     bt_super_free(super);
 }
 
@@ -148,7 +153,7 @@ TEST(a_module_that_drained_by_itself_is_not_asked)
 
     begin(&opts);
     CHECK_INT(bt_super_run(super), BT_EXIT_OK);
-    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 t3 f3 f2 t1 f1 ");
+    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 o1 t3 f3 f2 t1 f1 ");
     bt_super_free(super);
 }
 
@@ -173,7 +178,7 @@ TEST(hup_calls_back)
 
     begin(&opts);
     CHECK_INT(bt_super_run(super), BT_EXIT_OK);
-    CHECK(strstr(calls, "s3 hh t3") != NULL);
+    CHECK(strstr(calls, "s3 o1 hh t3") != NULL);
     bt_super_free(super);
 }
 
@@ -264,7 +269,7 @@ TEST(grace_runs_out)
     begin(&opts);
     hang = true;
     CHECK_INT(bt_super_run(super), BT_EXIT_FORCED);
-    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 ry t3 ");
+    CHECK_STR(calls, "c1 c2 c3 s1 s2 s3 o1 ry t3 ");
     free_forced();
 }
 
