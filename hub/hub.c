@@ -56,8 +56,12 @@ static int load_session(void *arg, uint64_t sid, const char *client_id,
 {
     struct loading *l = arg;
     struct bt_slice id = { (const uint8_t *)client_id, strlen(client_id) };
-    struct hub_session *s = hub_session_new(hub_home(l->hub, hub_id_hash(id)), id, sid);
+    struct hub_worker *home = hub_home(l->hub, hub_id_hash(id));
+    struct hub_session *s;
 
+    if (hub_worker_find(home, id) != NULL)
+        return 0; /* the same client twice: no hub wrote that */
+    s = hub_session_new(home, id, sid);
     if (s == NULL)
         return BT_ENOMEM;
     l->last = s;
@@ -104,6 +108,8 @@ static int load_subscription(void *arg, uint64_t sid, const char *filter,
     if (s == NULL)
         return 0;
     r = hub_session_restore(s, text, (uint8_t)options, subid);
+    if (r == BT_ELIMIT)
+        return 0; /* more than a session may have: no hub wrote that */
     if (r == 0 && !hub_session_may_subscribe(s, text)) {
         bt_log(BT_LOG_INFO, "HUB-NARROW", "a subscription is no longer permitted",
                "client=" BT_LOG_Q " filter=" BT_LOG_Q, s->id, filter);

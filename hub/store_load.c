@@ -59,20 +59,24 @@ static const char *const migrations[STORE_VERSION] = {
 static const char session_copy[] = "CREATE INDEX IF NOT EXISTS session_copy ON"
                                    " session(client, principal, expiry, disconnected)";
 
+/* Texts sort behind every number: what is no number is never met. */
+#define NUMBER "<=9223372036854775807"
 static const char *const statements[] = {
     [HUB_S_QUEUE_PUT] = "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
     [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=? RETURNING mid",
     [HUB_S_QUEUE_READ] =
         "SELECT q.qseq, q.mid, q.flags, q.subids, m.topic, m.qos, m.retain, m.created,"
         " m.expires, m.props, m.payload FROM queue q LEFT JOIN message m ON m.mid=q.mid"
-        " WHERE q.sid=? AND q.qseq>=? AND (q.mid<0 OR m.mid IS NOT NULL)"
+        " WHERE q.sid=? AND q.qseq>=? AND q.qseq" NUMBER
+        " AND (q.mid<0 OR m.mid IS NOT NULL)"
         " ORDER BY q.qseq LIMIT ?",
     [HUB_S_QUEUE_RELEASE] =
         "UPDATE queue SET mid=-mid WHERE sid=? AND qseq=? AND mid>0 RETURNING -mid",
     [HUB_S_INCOMING_PUT] = "INSERT OR REPLACE INTO incoming VALUES(?,?)",
     [HUB_S_INCOMING_DEL] = "DELETE FROM incoming WHERE sid=? AND pid=?",
     [HUB_S_INCOMINGS_DEL] = "DELETE FROM incoming WHERE sid=?",
-    [HUB_S_QUEUE_HEAD] = "SELECT qseq, mid FROM queue WHERE sid=? ORDER BY qseq LIMIT ?",
+    [HUB_S_QUEUE_HEAD] = "SELECT qseq, mid FROM queue WHERE sid=? AND qseq" NUMBER
+                         " ORDER BY qseq LIMIT ?",
     [HUB_S_QUEUE_TRIM] = "DELETE FROM queue WHERE sid=? AND qseq<=?",
     [HUB_S_MESSAGE_PUT] = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?)"
                           " ON CONFLICT(mid) DO UPDATE SET refs=refs+excluded.refs",
@@ -96,42 +100,25 @@ static const char *const statements[] = {
         "SELECT topic, qos, retain, created, expires, props, payload FROM retained",
     [HUB_S_LOAD_INCOMING] = "SELECT sid, pid FROM incoming",
     [HUB_S_QUEUE_FIRST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq LIMIT 1",
-    [HUB_S_QUEUE_LAST] = "SELECT qseq FROM queue WHERE sid=? ORDER BY qseq DESC LIMIT 1",
+    [HUB_S_QUEUE_LAST] = "SELECT qseq FROM queue WHERE sid=? AND qseq" NUMBER
+                         " ORDER BY qseq DESC LIMIT 1",
     [HUB_S_QUEUE_COUNT] =
         "SELECT COUNT(*) FROM (SELECT 1 FROM queue WHERE sid=? LIMIT 10001)",
     [HUB_S_QUEUE_NEXT_SID] =
         "SELECT sid, EXISTS(SELECT 1 FROM session s WHERE s.sid=q.sid) FROM queue q"
-        " WHERE sid>? ORDER BY sid LIMIT 1",
+        " WHERE sid>? AND sid" NUMBER " ORDER BY sid LIMIT 1",
     [HUB_S_QUEUE_AGE] = "SELECT q.qseq, q.mid, m.created FROM queue q"
                         " LEFT JOIN message m ON m.mid=q.mid"
-                        " WHERE q.sid=? ORDER BY q.qseq LIMIT ?",
+                        " WHERE q.sid=? AND q.qseq" NUMBER " ORDER BY q.qseq LIMIT ?",
     [HUB_S_QUEUE_SIZE] =
         "SELECT COUNT(*), SUM(OCTET_LENGTH(m.payload)+OCTET_LENGTH(m.topic)) FROM queue q"
         " LEFT JOIN message m ON m.mid=q.mid WHERE q.sid=?",
     [HUB_S_QUEUE_OLDEST] = "SELECT qseq, mid FROM queue WHERE sid=? AND (flags&3)=? AND"
-                           " mid>0 ORDER BY qseq LIMIT 1",
+                           " mid>0 AND qseq" NUMBER " ORDER BY qseq LIMIT 1",
     [HUB_S_MESSAGE_SIZE] =
         "SELECT OCTET_LENGTH(payload)+OCTET_LENGTH(topic) FROM message WHERE mid=?",
 };
 _Static_assert(BT_ARRAY_LEN(statements) == HUB_S_COUNT, "a statement for every name");
-
-struct hub_msg *hub_store_row_msg(struct bt_db *db, unsigned stmt, int column)
-{
-    struct hub_pub pub = {
-        .topic = bt_db_blob(db, stmt, column),
-        .qos = (uint8_t)(bt_db_int(db, stmt, column + 1) & 3),
-        .retain = bt_db_int(db, stmt, column + 2) != 0,
-        .props = bt_db_blob(db, stmt, column + 5),
-        .payload = bt_db_blob(db, stmt, column + 6),
-    };
-    struct hub_msg *m = hub_msg_new(&pub);
-
-    if (m != NULL) {
-        m->created_ms = bt_db_int(db, stmt, column + 3);
-        m->expires_ms = bt_db_int(db, stmt, column + 4);
-    }
-    return m;
-}
 
 int hub_store_schema(struct bt_db *db)
 {
@@ -339,6 +326,7 @@ static int load_session(struct hub_store_tx *tx, const struct hub_store_visitor 
     struct bt_db *db = tx->db;
     uint64_t sid = (uint64_t)bt_db_int(db, HUB_S_LOAD_SESSIONS, 0);
     uint64_t first, last, rows = 0;
+    const char *client;
     int r = ask(db, HUB_S_QUEUE_FIRST, sid, &first);
 
     if (r == 0)
@@ -347,30 +335,40 @@ static int load_session(struct hub_store_tx *tx, const struct hub_store_visitor 
         r = ask(db, HUB_S_QUEUE_COUNT, sid, &rows);
     if (r < 0)
         return r;
+    client = bt_db_text(db, HUB_S_LOAD_SESSIONS, 1);
+    if (!hub_store_row_session(sid, client, first, last))
+        return 0;
     if (rows > STORE_COUNT_MAX)
         rows = last - first + 1;
     tx->max_sid = BT_MAX(tx->max_sid, sid);
-    return v->session(v->arg, sid, bt_db_text(db, HUB_S_LOAD_SESSIONS, 1),
-                      bt_db_text(db, HUB_S_LOAD_SESSIONS, 2),
+    return v->session(v->arg, sid, client, bt_db_text(db, HUB_S_LOAD_SESSIONS, 2),
                       (uint32_t)bt_db_int(db, HUB_S_LOAD_SESSIONS, 3),
-                      bt_db_int(db, HUB_S_LOAD_SESSIONS, 4), first, last, rows);
+                      hub_store_row_time(bt_db_int(db, HUB_S_LOAD_SESSIONS, 4)), first,
+                      last, rows);
 }
 
 static int load_sub(struct hub_store_tx *tx, const struct hub_store_visitor *v)
 {
     struct bt_db *db = tx->db;
+    const char *filter = bt_db_text(db, HUB_S_LOAD_SUBS, 1);
 
-    return v->subscription(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_SUBS, 0),
-                           bt_db_text(db, HUB_S_LOAD_SUBS, 1),
+    if (!hub_store_row_filter(filter))
+        return 0;
+    return v->subscription(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_SUBS, 0), filter,
                            (uint32_t)bt_db_int(db, HUB_S_LOAD_SUBS, 2),
-                           (uint32_t)bt_db_int(db, HUB_S_LOAD_SUBS, 3));
+                           hub_store_row_subid(bt_db_int(db, HUB_S_LOAD_SUBS, 3)));
 }
 
 static int load_retained(struct hub_store_tx *tx, const struct hub_store_visitor *v)
 {
     struct hub_msg *msg = hub_store_row_msg(tx->db, HUB_S_LOAD_RETAINED, 0);
 
-    return msg == NULL ? BT_ENOMEM : v->retained(v->arg, msg);
+    if (msg == NULL)
+        return BT_ENOMEM;
+    if (!hub_store_row_spoiled(msg))
+        return v->retained(v->arg, msg);
+    hub_msg_unref(msg);
+    return 0;
 }
 
 static int load_will(struct hub_store_tx *tx, const struct hub_store_visitor *v)
@@ -381,10 +379,14 @@ static int load_will(struct hub_store_tx *tx, const struct hub_store_visitor *v)
     if (v->will == NULL)
         return 0;
     msg = hub_store_row_msg(db, HUB_S_LOAD_WILLS, 3);
-    return msg == NULL ? BT_ENOMEM
-                       : v->will(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_WILLS, 0),
-                                 msg, (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 1),
-                                 (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 2));
+    if (msg == NULL)
+        return BT_ENOMEM;
+    if (!hub_store_row_spoiled(msg))
+        return v->will(v->arg, (uint64_t)bt_db_int(db, HUB_S_LOAD_WILLS, 0), msg,
+                       (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 1),
+                       (uint32_t)bt_db_int(db, HUB_S_LOAD_WILLS, 2));
+    hub_msg_unref(msg);
+    return 0;
 }
 
 /* Queues whose session is gone: what a crash left of an ended session. */
@@ -403,7 +405,8 @@ static int load_orphans(struct hub_store_tx *tx)
         sid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_NEXT_SID, 0);
         known = bt_db_int(tx->db, HUB_S_QUEUE_NEXT_SID, 1) != 0;
         bt_db_reset(tx->db, HUB_S_QUEUE_NEXT_SID);
-        tx->max_sid = BT_MAX(tx->max_sid, sid);
+        if (sid < HUB_STORE_LAST_KEY)
+            tx->max_sid = BT_MAX(tx->max_sid, sid);
         r = known ? 0 : hub_store_reap_begin(tx, sid);
         if (r < 0)
             return r;
@@ -426,6 +429,11 @@ int hub_store_tx_load(struct hub_store_tx *tx, const struct hub_store_visitor *v
     size_t i;
     int r = bt_db_query_int(tx->db, "SELECT MAX(mid) FROM message", &mid);
 
+    if (r == 0 && (mid < 0 || (uint64_t)mid >= HUB_STORE_LAST_KEY)) {
+        r = bt_db_exec(tx->db, "DELETE FROM message WHERE mid<=0 OR mid>=1<<62");
+        if (r == 0)
+            r = bt_db_query_int(tx->db, "SELECT MAX(mid) FROM message", &mid);
+    }
     if (r == 0)
         r = bt_db_exec(tx->db, "DELETE FROM incoming WHERE sid NOT IN"
                                " (SELECT sid FROM session)");

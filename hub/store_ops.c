@@ -166,7 +166,7 @@ static void bind_subids(struct bt_db *db, const struct hub_qentry *e)
 static int row_subids(struct bt_db *db, int flags, struct hub_qentry *e)
 {
     uint32_t ids[HUB_MAX_TARGET_SUBIDS];
-    uint8_t n = (uint8_t)(flags >> SUBIDS_AT & 3);
+    uint8_t n = (uint8_t)(flags >> SUBIDS_AT & 3), kept = 0;
     uint64_t two;
 
     if (n == 3) {
@@ -180,7 +180,10 @@ static int row_subids(struct bt_db *db, int flags, struct hub_qentry *e)
         ids[0] = (uint32_t)two;
         ids[1] = (uint32_t)(two >> 32);
     }
-    return hub_qentry_set_subids(e, ids, n);
+    for (uint8_t i = 0; i < n; i++)
+        if (hub_store_row_subid(ids[i]) != 0)
+            ids[kept++] = ids[i];
+    return hub_qentry_set_subids(e, ids, kept);
 }
 
 static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
@@ -325,7 +328,7 @@ static struct hub_qentry *row_entry(struct hub_store_tx *tx)
     atomic_init(&e->state, HUB_Q_STORED);
     e->committed = true;
     e->phase = released ? HUB_Q_RELEASED : HUB_Q_PUBLISH;
-    e->qos = flags & FLAG_QOS;
+    e->qos = (uint8_t)BT_MIN(BT_MAX(flags & FLAG_QOS, 1), 2);
     e->retain = (flags & FLAG_RETAIN) != 0;
     if (row_subids(tx->db, flags, e) == 0)
         return e;

@@ -177,8 +177,19 @@ int hub_store_tx_open(struct hub_store_tx *tx, const char *path) BT_MUST_CHECK;
 int hub_store_tx_load(struct hub_store_tx *tx,
                       const struct hub_store_visitor *v) BT_MUST_CHECK;
 void hub_store_tx_close(struct hub_store_tx *tx);
-/* The message of a row whose columns from `column` are those of message, mid excepted. */
+/* hub/store_row.c. The message of a row whose columns from `column` are those of message,
+ * mid excepted; whatever they hold. NULL when out of memory. */
 struct hub_msg *hub_store_row_msg(struct bt_db *db, unsigned stmt,
                                   int column) BT_MUST_CHECK;
+/* Its topic was none: it stands for a row that has to go. */
+bool hub_store_row_spoiled(const struct hub_msg *m);
+/* Values of other rows: whether they can be used, or what is used instead. */
+#define HUB_STORE_LAST_KEY \
+    ((uint64_t)1 << 62) /* of sid, qseq, mid: leaves room to count */
+bool hub_store_row_session(uint64_t sid, const char *client, uint64_t first_qseq,
+                           uint64_t last_qseq);
+bool hub_store_row_filter(const char *filter);
+int64_t hub_store_row_time(int64_t ms);
+uint32_t hub_store_row_subid(int64_t subid); /* 0: none */
 
 #endif
