@@ -165,7 +165,7 @@ static void find_salt(struct scan *s, uint32_t n, uint64_t step)
     uint32_t i;
 
     for (i = 1; i <= n; i++) {
-        if (!read_at(s->w->fd, s->frame, step, BT_DB_WAL_HEAD + (i - 1) * step))
+        if (!read_at(s->w->fd, s->frame, (size_t)step, BT_DB_WAL_HEAD + (i - 1) * step))
             continue;
         stored = (struct sum){ be32(s->frame + 16), be32(s->frame + 20) };
         seed = add_sum(seed, s->big_endian, s->frame, 8);
@@ -187,14 +187,14 @@ static int scan_frames(struct scan *s, uint64_t size)
 
     if (n == 0)
         return 0;
-    s->frame = bt_malloc(step);
+    s->frame = bt_malloc((size_t)step);
     s->pages = bt_malloc(n * sizeof(*s->pages));
     if (s->frame == NULL || s->pages == NULL)
         return BT_ENOMEM;
     if (!s->head_ok)
         find_salt(s, n, step);
     for (i = 1; i <= n; i++) {
-        if (!read_at(w->fd, s->frame, step, BT_DB_WAL_HEAD + (i - 1) * step)) {
+        if (!read_at(w->fd, s->frame, (size_t)step, BT_DB_WAL_HEAD + (i - 1) * step)) {
             s->pages[i - 1] = 0;
             continue;
         }

@@ -26,6 +26,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/metric.h"
+#include "core/sys.h"
 
 #define NAME_MAX_LEN (HUB_STORE_PATH_MAX + 64) /* a path and its longest end */
 #define MAX_TRIES    100
@@ -123,7 +124,7 @@ static int64_t changed_ms(const char *path)
 
     if (stat(path, &st) != 0)
         return bt_clock_wall_ms();
-    return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return bt_sys_mtime_ns(&st) / 1000000;
 }
 
 static int move(const char *from, const char *to)
