@@ -337,7 +337,7 @@ static void add_store_metric(void *arg, const struct bt_metric *m)
     struct hub_query *q = arg;
     char value[BT_METRIC_VALUE_MAX];
 
-    if (strncmp(m->name, prefix, sizeof(prefix) - 1) != 0 || m->kind == BT_HISTOGRAM)
+    if (strncmp(m->name, prefix, sizeof(prefix) - 1) != 0)
         return;
     hub_query_put_comma(q);
     hub_query_put(q, "\"");

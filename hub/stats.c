@@ -88,6 +88,12 @@ const char *hub_drop_text(enum hub_drop why)
     return texts[why];
 }
 
+void hub_count_drops(enum hub_drop why, uint64_t n)
+{
+    if (n > 0)
+        bt_metric_add(&m_dropped[why], (int64_t)n);
+}
+
 /* ---- Refusals ---- */
 
 #define CONNECT_L   "connect"

@@ -67,6 +67,8 @@ static inline void hub_count_drop(struct hub_counts *c, enum hub_drop why, uint3
     c->dropped[why] += n;
     c->rare = true;
 }
+/* At once; any thread. */
+void hub_count_drops(enum hub_drop why, uint64_t n);
 static inline void hub_count_in(struct hub_counts *c, unsigned type)
 {
     c->packets_in[type]++;

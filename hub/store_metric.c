@@ -17,9 +17,6 @@ struct bt_metric hub_m_store_skipped =
     BT_METRIC("baetyl_store_writes_skipped_total", BT_COUNTER,
               "Queue entries acknowledged, and retained messages replaced, before they "
               "had to be written.");
-struct bt_metric hub_m_store_commit_us =
-    BT_METRIC("baetyl_store_commit_microseconds_total", BT_COUNTER,
-              "Time spent in transactions, commits included.");
 struct bt_metric hub_m_store_failures = BT_METRIC(
     "baetyl_store_failures_total", BT_COUNTER, "Transactions that were rolled back.");
 struct bt_metric hub_m_store_waiting =
@@ -31,8 +28,8 @@ static struct bt_metric m_messages =
     BT_METRIC("baetyl_store_messages_written_total", BT_COUNTER,
               "Messages written, each once whatever its receivers.");
 static struct bt_metric m_slowest =
-    BT_METRIC("baetyl_store_commit_microseconds_max", BT_GAUGE,
-              "The longest transaction since the start.");
+    BT_METRIC_US("baetyl_store_commit_seconds_max", BT_GAUGE,
+                 "The longest transaction since the start.");
 static struct bt_histogram commit_times = {
     .bounds = { 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
                 1000000 },
@@ -46,9 +43,8 @@ static struct bt_metric m_commit_times = {
 };
 static struct bt_metric m_syncs = BT_METRIC("baetyl_store_syncs_total", BT_COUNTER,
                                             "Synchronisations of the disk (fdatasync).");
-static struct bt_metric m_sync_us =
-    BT_METRIC("baetyl_store_sync_microseconds_total", BT_COUNTER,
-              "Time spent in synchronisations.");
+static struct bt_metric m_sync_us = BT_METRIC_US(
+    "baetyl_store_sync_seconds_total", BT_COUNTER, "Time spent in synchronisations.");
 static struct bt_metric m_log_bytes = BT_METRIC(
     "baetyl_store_log_bytes_total", BT_COUNTER, "Bytes written to the write-ahead log.");
 static struct bt_metric m_file_bytes =
@@ -65,7 +61,6 @@ static struct bt_metric *const metrics[] = {
     &hub_m_store_skipped,
     &hub_m_store_waiting,
     &hub_m_store_degraded,
-    &hub_m_store_commit_us,
     &hub_m_store_failures,
     &m_messages,
     &m_slowest,
@@ -87,13 +82,8 @@ void hub_store_metric_register(void)
 
 static void count_drops(const struct hub_store_tx *tx)
 {
-    struct hub_counts c = { 0 };
-
-    if (tx->clean.removed == 0 && tx->limiter.dropped == 0)
-        return;
-    hub_count_drop(&c, HUB_DROP_RETENTION, (uint32_t)tx->clean.removed);
-    hub_count_drop(&c, HUB_DROP_QUEUE_FULL, (uint32_t)tx->limiter.dropped);
-    hub_counts_add(&c, 0);
+    hub_count_drops(HUB_DROP_RETENTION, tx->clean.removed);
+    hub_count_drops(HUB_DROP_QUEUE_FULL, tx->limiter.dropped);
 }
 
 void hub_store_metric_commit(const struct hub_store_tx *tx, uint64_t us, bool durable)
@@ -102,7 +92,6 @@ void hub_store_metric_commit(const struct hub_store_tx *tx, uint64_t us, bool du
     int64_t messages;
 
     bt_metric_add(&hub_m_store_commits, durable);
-    bt_metric_add(&hub_m_store_commit_us, (int64_t)us);
     bt_metric_add(&hub_m_store_written, (int64_t)tx->written);
     bt_metric_add(&hub_m_store_skipped, (int64_t)tx->skipped);
     bt_metric_add(&m_messages, (int64_t)tx->messages);

@@ -6,8 +6,7 @@
 #include "hub/store_tx.h"
 
 extern struct bt_metric hub_m_store_commits, hub_m_store_ops, hub_m_store_written,
-    hub_m_store_skipped, hub_m_store_commit_us, hub_m_store_failures, hub_m_store_waiting,
-    hub_m_store_degraded;
+    hub_m_store_skipped, hub_m_store_failures, hub_m_store_waiting, hub_m_store_degraded;
 
 /* Main thread; may be called again. */
 void hub_store_metric_register(void);

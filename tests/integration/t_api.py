@@ -6,7 +6,7 @@ import stat
 
 import api
 import raw
-from harness import check, contains, equal, test, until
+from harness import ROOT, check, contains, equal, test, until
 from raw import session
 
 CLOSE = b"Connection: close\r\n\r\n"
@@ -146,6 +146,37 @@ def metrics_in_the_form_of_prometheus(t):
         kind = re.search("# TYPE %s ([a-z]+)\n" % name, text).group(1)
         equal(name.endswith("_total"), kind == "counter", name + " is named as a counter")
     check(text.endswith("\n"), "the last line ends")
+
+
+@test
+def metrics_are_documented(t):
+    """docs/observe.md has a row for every metric and every reason, and no others."""
+    s = t.baetyl("hub:\n  listen: ['tcp://127.0.0.1:0']\nfunctions:\n  functions: []\n  rules: []\n",
+                 args=["--modules", "hub,funcmgr"])
+    text = api.request(s, "/metrics")[2].decode()
+    kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
+    helps = dict(re.findall(r"# HELP (\S+) (.*)", text))
+    with open(os.path.join(ROOT, "docs/observe.md")) as f:
+        doc = f.read()
+    rows = {row[0]: row for row in re.findall(r"^\| `(baetyl_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", doc, re.M)}
+    wrong = ["| `%s` | %s | ... | %s |" % (name, kinds[name], helps[name]) for name in kinds
+             if name not in rows or (rows[name][1], rows[name][3]) != (kinds[name], helps[name])]
+    check(not wrong, "rows of docs/observe.md to write:\n" + "\n".join(wrong))
+    equal(sorted(set(rows) - set(kinds)), [], "documented, but gone")
+    reasons = set(re.findall(r'messages_dropped_total\{reason="(\w+)"', text))
+    documented = set(re.findall(r"^\| `(\w+)` \| [^|]* \|$", doc, re.M))
+    equal(sorted(reasons ^ (documented - {"reason"})), [], "reasons")
+
+
+@test
+def version_tells_the_revision(t):
+    s = t.baetyl()
+    got = api.get_json(s, "/v1/version")
+    code, out, _ = t.command("version")
+    equal(code, 0, "status")
+    contains(out, "Version:      %s\nGit revision: %s\n" % (got["version"], got["revision"]))
+    if os.path.exists(os.path.join(ROOT, ".git")):
+        check(re.match(r"^[0-9a-f]{7,40}$", got["revision"]), "a revision: " + got["revision"])
 
 
 @test
