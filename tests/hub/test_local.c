@@ -122,6 +122,24 @@ TEST(opens_subscribes_receives_and_publishes)
     }
 }
 
+TEST(it_gets_qos_2_messages_at_qos_1)
+{
+    const struct hub_sub sub = { "in", 2 };
+    struct sim_client net;
+
+    for (int clean = 0; clean <= 1; clean++) {
+        begin("workers: 2\n");
+        open_local("mod", clean != 0, 10, &sub, 1);
+        net = sim_client_open(&(struct sim_login){ .id = "net" });
+        sim_say_publish(&net, "in", "two", 2, false, 5);
+        sim_run();
+        CHECK_INT(n_messages, 1);
+        CHECK(payload_is(held[0], "two") && held[0]->qos == 1);
+        hub_client_ack(client, held[0], true);
+        end();
+    }
+}
+
 TEST(the_window_bounds_what_waits)
 {
     const struct hub_sub sub = { "in", 1 };

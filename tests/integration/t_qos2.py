@@ -230,3 +230,20 @@ def the_command_line(t):
     code, _, text = t.command("pub", "--address", "tcp://127.0.0.1:%d" % s.port, "-t", "c", "-m", "x", "-q", "2")
     equal(code, 0, text)
     finish(off, take(off, 4, b"x"))
+
+
+@test
+def topic_rules_copy_at_their_own_level(t):
+    s = t.baetyl(WORKERS.rstrip("}\n") + """, subscriptions: [{source: {topic: from, qos: 1}, target: {topic: to, qos: 1}}]}
+""")
+    lasting(t, s, "off", 4, ("to", 2), ("from", 2)).close()
+    pub = lasting(t, s, "pub", 4)
+    pub.send(raw.publish("from", "x", qos=2, pid=1)).acked(PUBREC, 1)
+    s.kill()
+    s.start()
+    pub = again(t, s, "pub", 4)
+    pub.send(raw.publish("from", "x", qos=2, pid=1, dup=True)).acked(PUBREC, 1).send(ack(PUBREL, 1)).acked(PUBCOMP, 1)
+    sub = again(t, s, "off", 4)
+    got = sorted((m["topic"], m["qos"]) for m in (sub.message(), sub.message()))
+    equal(got, [("from", 2), ("to", 1)], "topics and QoS")
+    sub.quiet(0.1)
