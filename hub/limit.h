@@ -21,6 +21,7 @@
 #define HUB_LIMIT_ENUM(name, label, text) HUB_LIMIT_##name,
 enum hub_limit { HUB_LIMITS(HUB_LIMIT_ENUM) HUB_N_LIMITS };
 
+const char *hub_limit_text(enum hub_limit what);
 void hub_limits_register(void); /* once, before a worker runs */
 /* The connection reached a limit. Its worker's thread. */
 void hub_limited(struct hub_conn *c, enum hub_limit what);

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "hub/listener.h"
 #include "hub/login.h"
+#include "hub/recorder.h"
 #include "hub/worker.h"
 
 #define TICKS_A_SECOND (1000u / HUB_TICK_MS)
@@ -25,6 +26,11 @@ static struct bt_metric metrics[HUB_N_LIMITS] = { HUB_LIMITS(METRIC) };
 static const char *const texts[] = { HUB_LIMITS(TEXT) };
 #define LABEL(name, label, text) label,
 static const char *const labels[] = { HUB_LIMITS(LABEL) };
+
+const char *hub_limit_text(enum hub_limit what)
+{
+    return texts[what];
+}
 
 void hub_limits_register(void)
 {
@@ -48,6 +54,9 @@ static void tell(struct hub_worker *w, const char *client, int fd, enum hub_limi
 
 void hub_limited(struct hub_conn *c, enum hub_limit what)
 {
+    if (c->link.session != NULL)
+        hub_record(c->link.session,
+                   &(struct hub_fact){ HUB_EV_LIMITED, .why = (uint8_t)what });
     tell(c->worker, c->link.session != NULL ? c->link.session->id : "", bt_io_fd(&c->io),
          what);
 }

@@ -158,6 +158,7 @@ static enum weight weigh(const struct hub_fact *f)
         [HUB_EV_PUB_REFUSED] = MAJOR,   [HUB_EV_DROPPED] = MAJOR,
         [HUB_EV_NOBODY] = MINOR,        [HUB_EV_ON_DISK] = MINOR,
         [HUB_EV_NO_LOCAL] = MINOR,      [HUB_EV_DISCONNECTED] = MINOR,
+        [HUB_EV_LIMITED] = MAJOR,
     };
 
     if (f->kind == HUB_EV_DISCONNECTED && f->n != HUB_END_DISCONNECT)

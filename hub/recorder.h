@@ -35,7 +35,8 @@ enum hub_event_kind {
     HUB_EV_ON_DISK, /* the queue in memory is full or the client is away */
     HUB_EV_DROPPED, /* why: enum hub_drop */
     HUB_EV_NO_LOCAL,
-    HUB_EV_ACKED, /* n: packet identifier */
+    HUB_EV_ACKED,   /* n: packet identifier */
+    HUB_EV_LIMITED, /* why: enum hub_limit */
     HUB_N_EVENTS,
 };
 

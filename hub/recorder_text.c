@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "core/mqtt.h"
+#include "hub/limit.h"
 #include "hub/recorder.h"
 
 static const char *const names[HUB_N_EVENTS] = {
@@ -21,6 +22,7 @@ static const char *const names[HUB_N_EVENTS] = {
     [HUB_EV_DROPPED] = "dropped",
     [HUB_EV_NO_LOCAL] = "no_local",
     [HUB_EV_ACKED] = "acknowledged",
+    [HUB_EV_LIMITED] = "limited",
 };
 
 const char *hub_event_name(enum hub_event_kind kind)
@@ -93,6 +95,9 @@ void hub_event_sentence(const struct hub_event *e, char out[HUB_EVENT_SENTENCE])
         break;
     case HUB_EV_ACKED:
         (void)snprintf(out, room, "the client acknowledged packet %" PRIu32, e->n);
+        break;
+    case HUB_EV_LIMITED:
+        (void)snprintf(out, room, "a limit was reached: %s", hub_limit_text(e->why));
         break;
     case HUB_N_EVENTS:
         break;

@@ -14,7 +14,9 @@
 #include "hub/conn.h"
 #include "hub/limit.h"
 #include "hub/listener.h"
+#include "hub/recorder.h"
 #include "hub/settings.h"
+#include "hub/will.h"
 #include "hub/worker.h"
 
 struct message {
@@ -136,6 +138,8 @@ static void narrow(struct hub_session *s)
             continue;
         bt_log(BT_LOG_INFO, "HUB-NARROW", "a subscription is no longer permitted",
                "client=" BT_LOG_Q " filter=" BT_LOG_Q, s->id, f->text);
+        hub_record(s, &(struct hub_fact){ HUB_EV_SUB_REFUSED,
+                                          .why = BT_MQTT_NOT_AUTHORIZED, .text = text });
         (void)hub_session_unsubscribe(s, text, NULL);
         s->recheck = true; /* what waits was let in by other rules */
     }
@@ -160,6 +164,14 @@ static bool still_logged_in(const struct hub_session *s, const struct hub_princi
            (hub_principal_name(is)[0] != '\0' || anonymous_ok(s));
 }
 
+/* A will that may not be published any more must not come of the disconnection. */
+static void check_will(struct hub_session *s, const struct hub_principal *is)
+{
+    if (s->will != NULL &&
+        !hub_principal_may_publish(is, hub_session_id(s), hub_msg_topic(s->will->msg)))
+        hub_will_cancel(s);
+}
+
 static void apply(struct hub_worker *w, struct hub_session *s)
 {
     const struct hub_principal *is =
@@ -167,6 +179,7 @@ static void apply(struct hub_worker *w, struct hub_session *s)
     uint64_t sid = s->sid;
     uint32_t most;
 
+    check_will(s, is);
     if (s->link != NULL && !still_logged_in(s, is)) {
         bt_log(BT_LOG_INFO, "HUB-REVOKED", "the login is no longer valid",
                "client=" BT_LOG_Q, s->id);

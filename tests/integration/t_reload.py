@@ -215,3 +215,39 @@ def many_reloads_under_load(t):
         for k in range(50):
             equal(live.message()["payload"], str(k).encode(), "payload")
     equal(s.stop(), 0, "exit status")
+
+
+@test
+def a_will_that_is_not_permitted_any_more(t):
+    s = t.baetyl(config())
+    watch = Raw(t, s.port)
+    watch.login("w", user="bob", password="two")
+    watch.send(raw.subscribe(("#", 0))).expect(raw.SUBACK)
+    live = ann(t, s, will=("gone", "ann", 0))
+    stays = ann(t, s, "a2", will=("left", "ann", 0))
+    reload(s, config().replace("permit: ['#']}\n        - {action: sub, permit: ['#']}\n    - username: bob",
+                               "permit: [left]}\n        - {action: sub, permit: ['#']}\n    - username: bob"))
+    live.close()
+    stays.close()
+    equal(watch.message()["topic"], "left", "topic")
+    watch.quiet()
+    # Nor does the user's removal itself send one.
+    live = ann(t, s, "a3", will=("left", "removed", 0))
+    reload(s, config().replace("username: ann", "username: eve"))
+    check(live.closed(), "closed")
+    watch.quiet()
+
+
+@test
+def queue_of_another_connection_waits_through_reloads(t):
+    """What waits for a window goes on in order."""
+    s = t.baetyl(config())
+    live, pub = ann(t, s, clean=False), ann(t, s, "p")
+    live.send(raw.subscribe(("x/#", 1))).expect(raw.SUBACK)
+    for i in range(250):
+        pub.send(raw.publish("x/1", str(i), qos=1, pid=i + 1)).expect(raw.PUBACK)
+    first = [live.message(ack=False) for _ in range(100)]
+    reload(s, config(bob="three"))
+    live.send(*[raw.packet(0x40, m["pid"].to_bytes(2, "big")) for m in first])
+    for i in range(100, 250):
+        equal(live.message()["payload"], str(i).encode(), "payload")
