@@ -227,8 +227,9 @@ static void on_tick(struct bt_timer *t)
     struct hub_worker *w = bt_container_of(t, struct hub_worker, tick);
     struct bt_list *it, *tmp;
     uint64_t now = bt_loop_ms(w->loop);
-    bool needed = expire_sessions(w) | expire_retained(w);
+    bool needed = expire_sessions(w);
 
+    needed |= expire_retained(w);
     bt_list_for_each_safe (it, tmp, &w->fresh)
         needed |= hub_conn_check_time(bt_list_entry(it, struct hub_conn, all), now);
     bt_list_for_each_safe (it, tmp, &w->conns)
