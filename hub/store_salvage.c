@@ -385,15 +385,20 @@ static int settle_messages(struct salvage *s)
     return r;
 }
 
-/* A client has one session, the newest; what belongs to no session is of no use. */
+/* A client has one session: one that something belongs to, or else the newest. What
+ * belongs to no session is of no use. */
 static int settle_sessions(struct salvage *s)
 {
     static const struct {
         unsigned table;
         const char *sql;
     } steps[] = {
-        { T_SESSION, "DELETE FROM session WHERE sid NOT IN"
-                     " (SELECT MAX(sid) FROM session GROUP BY client)" },
+        { T_SESSION,
+          "DELETE FROM session WHERE sid NOT IN (SELECT sid FROM (SELECT sid,"
+          " ROW_NUMBER() OVER (PARTITION BY client ORDER BY"
+          " EXISTS(SELECT 1 FROM queue q WHERE q.sid=s.sid) DESC,"
+          " EXISTS(SELECT 1 FROM subscription u WHERE u.sid=s.sid) DESC, sid DESC) n"
+          " FROM session s) WHERE n=1)" },
         { T_SUBSCRIPTION, "DELETE FROM subscription WHERE sid NOT IN"
                           " (SELECT sid FROM session)" },
         { T_WILL, "DELETE FROM will WHERE sid NOT IN (SELECT sid FROM session)" },

@@ -31,7 +31,7 @@ class Stream:
     """Packets of one size on a socket, many at a time."""
 
     def __init__(self, r, size):
-        self.s, self.size, self.data = r.s, size, r.data
+        self.s, self.size, self.data, r.data = r.s, size, r.data, b""
         self.s.settimeout(60)
 
     def some(self):
