@@ -64,6 +64,8 @@ int hub_alias_resolve(struct hub_v5 **vp, uint16_t most, uint16_t alias,
 {
     struct hub_alias_in *a;
 
+    if (*vp != NULL && (*vp)->in != NULL)
+        most = (*vp)->n_in; /* the configuration may have changed since */
     if (alias == 0 || alias > most)
         return BT_MQTT_BAD_ALIAS;
     if (topic->len == 0 && (*vp == NULL || (*vp)->in == NULL))
