@@ -56,6 +56,8 @@ int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
     int r;
 
     *out = p->raw;
+    if (p->raw.len > UINT16_MAX)
+        return BT_ELIMIT;
     if (p->raw.len == 0 || (p->present & ~(uint32_t)TRAVELLING) == 0)
         return 0;
     *out = (struct bt_slice){ NULL, 0 };

@@ -9,7 +9,8 @@
 struct hub;
 
 /* *out becomes the run of encoded properties to forward: p's own bytes when all of them
- * travel, otherwise bytes in b. Valid as long as both. 0 or BT_ENOMEM. */
+ * travel, otherwise bytes in b. Valid as long as both. 0, BT_ENOMEM, or BT_ELIMIT for
+ * more than a message can hold (65535 bytes). */
 int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
                       struct bt_slice *out) BT_MUST_CHECK;
 /* Well-formed UTF-8; unlike in a topic, U+0000 is allowed (MQTT 5.0 §3.3.2.3.2). */
