@@ -281,7 +281,7 @@ def goodbyes(t):
 def reload_under_live_connections(t):
     ca = Authority(t)
     client = ca.issue("pump")
-    ca.issue("server", days=(-1, 5))
+    ca.issue("server", days=(-1, 5.5))
     crl = ca.revoke()
     s = hub(t, ca, certificate="require: required, crl: %s" % crl)
     port = s.ports("ssl")[0]
