@@ -36,9 +36,9 @@ struct bt_client {
     size_t taken;        /* bytes of `in` the last packet used */
     uint64_t sent_ms;    /* last time something was sent */
     struct bt_buf in, out;
-    struct bt_buf wire;     /* encrypted, on its way out */
-    struct bt_tls *tls;     /* NULL: plain */
-    uint8_t received[8192]; /* a bit for each packet id with an open QoS 2 exchange */
+    struct bt_buf wire, cipher; /* encrypted: on its way out, not decrypted yet */
+    struct bt_tls *tls;         /* NULL: plain */
+    uint8_t received[8192];     /* a bit for each packet id with an open QoS 2 exchange */
     char error[BT_CLIENT_ERROR_LEN];
 };
 

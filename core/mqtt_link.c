@@ -109,8 +109,9 @@ static ssize_t receive_some(struct bt_client *c, uint8_t *to, size_t room)
                : bt_client_lost(c, errno);
 }
 
-static int decrypt(struct bt_client *c, struct bt_slice in)
+static int decrypt(struct bt_client *c)
 {
+    struct bt_slice in = { c->cipher.data, c->cipher.len };
     ssize_t n = 0;
 
     do {
@@ -121,7 +122,8 @@ static int decrypt(struct bt_client *c, struct bt_slice in)
         n = bt_tls_read(c->tls, &in, c->in.data + c->in.len, READ_SIZE, &c->wire);
         if (n > 0)
             c->in.len += (size_t)n;
-    } while (n > 0 && (in.len > 0 || bt_tls_pending(c->tls)));
+    } while (n > 0 && (bt_tls_whole(in) || bt_tls_pending(c->tls)));
+    bt_buf_consume(&c->cipher, c->cipher.len - in.len);
     /* Bytes that came with the end are handled first. */
     if (n == BT_ECLOSED)
         return c->in.len > c->taken ? 0 : bt_client_lost(c, 0);
@@ -130,24 +132,17 @@ static int decrypt(struct bt_client *c, struct bt_slice in)
 
 int bt_link_receive(struct bt_client *c)
 {
-    struct bt_tls_space *space;
+    struct bt_buf *b = c->tls != NULL ? &c->cipher : &c->in;
+    int r = bt_buf_reserve(b, READ_SIZE);
     ssize_t n;
-    int r;
 
-    if (c->tls != NULL) {
-        space = bt_tls_space();
-        if (space == NULL)
-            return bt_client_fail(c, BT_ENOMEM, "out of memory");
-        n = receive_some(c, space->in, sizeof(space->in));
-        return n <= 0 ? (int)n : decrypt(c, (struct bt_slice){ space->in, (size_t)n });
-    }
-    r = bt_buf_reserve(&c->in, READ_SIZE);
     if (r != 0)
         return bt_client_fail(c, r, "the packet does not fit in memory");
-    n = receive_some(c, c->in.data + c->in.len, READ_SIZE);
-    if (n > 0)
-        c->in.len += (size_t)n;
-    return n < 0 ? (int)n : 0;
+    n = receive_some(c, b->data + b->len, READ_SIZE);
+    if (n <= 0)
+        return (int)n;
+    b->len += (size_t)n;
+    return c->tls != NULL ? decrypt(c) : 0;
 }
 
 /* ---- Beginning and end ---- */
@@ -232,4 +227,5 @@ void bt_link_close(struct bt_client *c)
         close(c->fd);
     c->fd = -1;
     bt_buf_deinit(&c->wire);
+    bt_buf_deinit(&c->cipher);
 }

@@ -1,9 +1,11 @@
 /* A TLS session over memory.
  *
  * The library wants two buffers of 17 KiB in each session for good. Here they belong to
- * the thread and are lent to a session while one of its calls runs: between calls an
- * established session has nothing in them but a counter, unless a record has come in
- * half; only then it gets a buffer of its own. During the handshake it has both.
+ * the thread and are lent to a session while one of its calls runs. That works because
+ * the library is given whole records only, and its output always goes out at once:
+ * between two calls the buffers hold nothing but a counter. Only bytes that found no
+ * room, and a handshake message that is spread over records, keep an input buffer for a
+ * while.
  *
  * Output never blocks: the library's sending callback appends to the caller's buffer, so
  * a record is always written whole. Failure modes: whatever the library reports is final
@@ -27,6 +29,8 @@
 
 #define TYPE_HANDSHAKE 0x16 /* of a record */
 #define TYPE_ALERT     0x15
+#define TYPE_FIRST     0x14
+#define TYPE_LAST      0x17
 
 struct scratch {
     struct bt_tls_space space;
@@ -115,25 +119,27 @@ static void lend_out(mbedtls_ssl_context *s, uint8_t *buf, size_t msg_at)
 
 static int enter(struct bt_tls *t, struct bt_slice *in, struct bt_buf *out)
 {
+    if (!have_scratch())
+        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
     t->in = in;
     t->out = out;
     bt_tls_current = t;
-    if (!t->out_lent)
-        return 0;
-    if (!have_scratch())
-        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
     lend_out(&t->ssl, scratch->out, t->out_msg_at);
-    if (t->in_lent) {
+    if (t->ssl.in_buf == NULL) {
+        t->in_lent = true;
         lend_in(&t->ssl, scratch->in);
         memcpy(t->ssl.in_ctr, t->in_ctr, CTR);
     }
     return 0;
 }
 
-/* Nothing of a record is in the input buffer. */
+/* Nothing of a record, or of a message made of several, is in the input buffer. */
 static bool input_idle(const struct bt_tls *t)
 {
-    return t->ssl.in_left == 0 && mbedtls_ssl_check_pending(&t->ssl) == 0;
+    const mbedtls_ssl_context *s = &t->ssl;
+
+    return s->in_left == 0 && s->badmac_seen_or_in_hsfraglen == 0 &&
+           s->in_hdr == s->in_buf + CTR && mbedtls_ssl_check_pending(s) == 0;
 }
 
 /* A record that is not done with moves to a buffer of the session's own. */
@@ -156,33 +162,64 @@ static int keep_input(struct bt_tls *t)
     return 0;
 }
 
-/* Take the buffers back, so that the session holds none while it waits. */
+/* Take the buffers back, so that the session holds none while it waits. The library's
+ * code when that fails. */
 static int leave(struct bt_tls *t)
 {
     mbedtls_ssl_context *s = &t->ssl;
     int r = 0;
 
-    bt_tls_current = NULL;
-    t->in = NULL;
-    t->out = NULL;
-    if (!t->ready || s->out_buf == NULL)
+    if (bt_tls_current != t)
         return 0;
-    if (input_idle(t) || t->error != 0) {
+    if (s->out_left > 0 && t->error == 0)
+        r = mbedtls_ssl_flush_output(s);
+    if (r == 0 && t->error == 0 && !input_idle(t) && t->in_lent)
+        r = keep_input(t);
+    if (t->in_lent || t->error != 0 || r != 0 || input_idle(t)) {
         memcpy(t->in_ctr, s->in_ctr, CTR);
         if (!t->in_lent)
             mbedtls_free(s->in_buf);
-        t->in_lent = true;
-    } else if (t->in_lent) {
-        r = keep_input(t);
-    }
-    if (t->in_lent)
         s->in_buf = NULL;
-    t->out_msg_at = (uint8_t)(s->out_msg - s->out_buf);
-    if (!t->out_lent)
-        mbedtls_free(s->out_buf);
-    t->out_lent = true;
+    }
+    t->out_msg_at = (uint8_t)(s->out_msg - s->out_hdr + CTR);
     s->out_buf = NULL;
+    bt_tls_current = NULL;
+    t->in = NULL;
+    t->out = NULL;
     return r;
+}
+
+/* How much of in the library is given: whole records, or all when it is no record that
+ * could become whole, so that the library says what is wrong with it. */
+static size_t whole_records(struct bt_slice in)
+{
+    size_t n = 0;
+
+    while (in.len - n >= HDR) {
+        const uint8_t *h = in.ptr + n;
+        size_t len = HDR + ((size_t)h[3] << 8 | h[4]);
+
+        if (h[0] < TYPE_FIRST || h[0] > TYPE_LAST || h[1] != 3 || len > BT_TLS_RECORD)
+            return in.len;
+        if (len > in.len - n)
+            break;
+        n += len;
+    }
+    return n;
+}
+
+bool bt_tls_whole(struct bt_slice in)
+{
+    return whole_records(in) > 0;
+}
+
+/* What the library used of the records that it was given moves *in on. */
+static void use_up(struct bt_slice *in, struct bt_slice given)
+{
+    size_t used = (size_t)(given.ptr - in->ptr);
+
+    in->ptr += used;
+    in->len -= used;
 }
 
 /* ---- Life ---- */
@@ -204,6 +241,10 @@ int bt_tls_new(struct bt_tls_ctx *ctx, const char *host, struct bt_tls **out)
         bt_tls_free(t);
         return r == MBEDTLS_ERR_SSL_ALLOC_FAILED ? BT_ENOMEM : BT_EINVAL;
     }
+    mbedtls_free(t->ssl.in_buf);
+    mbedtls_free(t->ssl.out_buf);
+    t->ssl.in_buf = t->ssl.out_buf = NULL;
+    t->out_msg_at = CTR + HDR;
     mbedtls_ssl_set_bio(&t->ssl, t, on_send, on_recv, NULL);
     mbedtls_ssl_set_verify(&t->ssl, bt_tls_verify, t);
     *out = t;
@@ -316,7 +357,8 @@ static int shake(struct bt_tls *t)
 
 int bt_tls_handshake(struct bt_tls *t, struct bt_slice *in, struct bt_buf *out)
 {
-    int r = enter(t, in, out), left;
+    struct bt_slice given = { in->ptr, whole_records(*in) };
+    int r = enter(t, &given, out), left;
 
     if (r == 0)
         r = shake(t);
@@ -324,7 +366,8 @@ int bt_tls_handshake(struct bt_tls *t, struct bt_slice *in, struct bt_buf *out)
         (void)failed(t, r);
     left = leave(t);
     if (left != 0)
-        return failed(t, left);
+        (void)failed(t, left);
+    use_up(in, given);
     return t->error != 0 ? BT_ETLS : 0;
 }
 
@@ -350,6 +393,7 @@ static int read_records(struct bt_tls *t, uint8_t *to, size_t room, size_t *got)
 ssize_t bt_tls_read(struct bt_tls *t, struct bt_slice *in, uint8_t *to, size_t room,
                     struct bt_buf *out)
 {
+    struct bt_slice given = { in->ptr, whole_records(*in) };
     size_t got = 0;
     int r, left;
 
@@ -357,7 +401,7 @@ ssize_t bt_tls_read(struct bt_tls *t, struct bt_slice *in, uint8_t *to, size_t r
         return BT_ECLOSED;
     if (t->error != 0)
         return BT_ETLS;
-    r = enter(t, in, out);
+    r = enter(t, &given, out);
     if (r == 0)
         r = shake(t);
     if (r == 0)
@@ -369,6 +413,7 @@ ssize_t bt_tls_read(struct bt_tls *t, struct bt_slice *in, uint8_t *to, size_t r
     left = leave(t);
     if (left != 0)
         (void)failed(t, left);
+    use_up(in, given);
     /* What came before the end counts; the end is told by the next call. */
     if (got > 0)
         return (ssize_t)got;

@@ -49,8 +49,9 @@ struct bt_tls_dates {
 };
 void bt_tls_ctx_dates(const struct bt_tls_ctx *ctx, struct bt_tls_dates *out);
 
-/* ---- Sessions. Ciphertext that came is offered as *in, which moves on; what has to be
- * sent is appended to out (its ceiling must leave room for 32 KiB a call). ---- */
+/* ---- Sessions. Ciphertext that came is offered as *in, which moves on by whole records;
+ * what is left has to be offered again with what came after it. What has to be sent is
+ * appended to out (its ceiling must leave room for 32 KiB a call). ---- */
 
 /* host: client only: the name or address that the server's certificate must be for; NULL
  * with `insecure`. The context is referenced. BT_ENOMEM or BT_EINVAL. */
@@ -63,11 +64,13 @@ int bt_tls_handshake(struct bt_tls *t, struct bt_slice *in,
                      struct bt_buf *out) BT_MUST_CHECK;
 bool bt_tls_ready(const struct bt_tls *t); /* the handshake is done */
 /* Up to room (> 0) bytes. 0: more ciphertext is needed; BT_ECLOSED: the other side said
- * goodbye; BT_ETLS. All of *in is used unless `to` is full. */
+ * goodbye; BT_ETLS. All whole records of *in are used unless `to` is full. */
 ssize_t bt_tls_read(struct bt_tls *t, struct bt_slice *in, uint8_t *to, size_t room,
                     struct bt_buf *out) BT_MUST_CHECK;
 /* bt_tls_read would return something without more ciphertext. */
 bool bt_tls_pending(const struct bt_tls *t);
+/* bt_tls_read would use some of in: a whole record is there, or what is none. */
+bool bt_tls_whole(struct bt_slice in);
 /* Encrypts up to max bytes from iov in order, small pieces together in one record. How
  * many; 0 before the handshake is done; BT_ETLS. */
 ssize_t bt_tls_write(struct bt_tls *t, const struct iovec *iov, int n, size_t max,
@@ -93,10 +96,11 @@ void bt_tls_why(const struct bt_tls *t, char out[BT_TLS_WHY_LEN]);
 /* Space of the calling thread to receive and to gather in, for between two calls: nothing
  * of it outlives the function that uses it, and it leaves `out` empty. NULL when out of
  * memory. Freed with the thread. */
-#define BT_TLS_CHUNK 65536u
+#define BT_TLS_CHUNK  65536u
+#define BT_TLS_RECORD 18437u /* a record is not longer, with its head */
 struct bt_tls_space {
     struct bt_buf out;
-    uint8_t in[BT_TLS_CHUNK];
+    uint8_t in[BT_TLS_RECORD + BT_TLS_CHUNK];
 };
 struct bt_tls_space *bt_tls_space(void) BT_MUST_CHECK;
 

@@ -62,11 +62,12 @@ struct bt_tls {
     uint8_t first[8]; /* bytes of the other side, to say what it speaks instead */
     uint8_t n_first;
     uint8_t out_msg_at;
-    bool in_lent, out_lent, ready, full, closed, told;
+    bool in_lent, ready, full, closed, told;
 };
 
 /* Of the library's own headers. */
 void mbedtls_ssl_handshake_free(mbedtls_ssl_context *ssl);
+int mbedtls_ssl_flush_output(mbedtls_ssl_context *ssl);
 
 /* ---- core/tls_time.c: tells the library about our time. Any thread, idempotent. ---- */
 void bt_tls_time_init(void);

@@ -7,7 +7,8 @@
  *
  * Ciphertext that the socket does not take waits in `unsent`; while something waits,
  * nothing more is encrypted, so that it is never more than WRITE_MAX and some. Ciphertext
- * that came but whose bytes found no room waits in `rest`. An idle stream has neither.
+ * that is not a whole record yet, or whose bytes found no room, waits in `rest`. An idle
+ * stream has neither.
  *
  * Failure modes: a handshake that fails is told with the address and the cause and
  * answered with an alert; a broken record ends the connection; time is the connection's
@@ -158,12 +159,16 @@ static ssize_t fetch(struct tls *s, struct bt_tls_space *space, size_t room,
     ssize_t n;
 
     *in = (struct bt_slice){ s->rest.data, s->rest.len };
-    if (in->len > 0 || bt_tls_pending(s->session))
+    if (bt_tls_pending(s->session) || bt_tls_whole(*in))
         return 1;
-    n = hub_stream_read(s->base.lower, s->base.fd, space->in,
-                        BT_MIN(BT_MAX(room, READ_MIN), sizeof(space->in)));
-    if (n > 0)
-        *in = (struct bt_slice){ space->in, (size_t)n };
+    if (in->len > 0)
+        memcpy(space->in, in->ptr, in->len); /* less than a record */
+    n = hub_stream_read(s->base.lower, s->base.fd, space->in + in->len,
+                        BT_MIN(BT_MAX(room, READ_MIN), BT_TLS_CHUNK));
+    if (n > 0) {
+        *in = (struct bt_slice){ space->in, in->len + (size_t)n };
+        s->rest.len = 0;
+    }
     s->heard |= n > 0;
     if (n < 0 && !bt_tls_ready(s->session) && s->heard)
         tell_failed(s, "the client closed the connection during the handshake");
@@ -171,16 +176,18 @@ static ssize_t fetch(struct tls *s, struct bt_tls_space *space, size_t room,
     return n;
 }
 
-/* What was not used of *in waits for the next read. */
+/* What was not used of in waits for the next read. */
 static int keep_rest(struct tls *s, struct bt_slice in)
 {
+    int r = 0;
+
     if (s->rest.len > 0)
         bt_buf_consume(&s->rest, s->rest.len - in.len);
     else if (in.len > 0)
-        return bt_buf_append(&s->rest, in.ptr, in.len);
+        r = bt_buf_append(&s->rest, in.ptr, in.len);
     if (s->rest.len == 0)
         bt_buf_deinit(&s->rest);
-    return 0;
+    return r;
 }
 
 static ssize_t tls_read(struct hub_stream *base, uint8_t *to, size_t room)
@@ -236,7 +243,8 @@ static bool tls_pending(const struct hub_stream *base)
 {
     const struct tls *s = const_tls_of(base);
 
-    return s->rest.len > 0 || bt_tls_pending(s->session);
+    return bt_tls_pending(s->session) ||
+           bt_tls_whole((struct bt_slice){ s->rest.data, s->rest.len });
 }
 
 static void tls_goodbye(struct hub_stream *base, uint8_t reason)
