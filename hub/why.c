@@ -72,8 +72,7 @@ static void look_at(struct hub_session *s, const struct hub_filter *f,
 
     if (!bt_mqtt_match(inner_filter(text, &shared), topic))
         return;
-    permitted = hub_principal_may_subscribe(
-        s->principal, (struct bt_slice){ (const uint8_t *)s->id, s->id_len }, text);
+    permitted = hub_session_may_subscribe(s, text);
     if (m->n++ < HUB_WHY_FILTERS)
         hub_lines_add(lines, "its subscription %s matches, QoS %u%s%s", f->text,
                       f->opts.qos,
