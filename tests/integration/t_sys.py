@@ -3,7 +3,7 @@ import re
 import time
 
 import raw
-from harness import Skip, check, contains, equal, need_tool, test, until
+from harness import SLOW, Skip, check, contains, equal, need_tool, test, until
 from raw import Raw, session
 
 FAST = "hub:\n  listen: ['tcp://127.0.0.1:0']\n  sys.interval: 100ms\n"
@@ -23,7 +23,7 @@ def collect(r, seconds=0.3, into=None):
     got = {} if into is None else into
     while True:
         try:
-            m = r.message(seconds)
+            m = r.message(seconds / SLOW)
         except Exception:  # pylint: disable=broad-except
             return got
         got[m["topic"]] = m["payload"].decode()
