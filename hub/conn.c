@@ -92,8 +92,6 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
             r = hub_packet(c, p + used, len);
         if (r == HUB_CONN_MOVED)
             return false;
-        if (bt_unlikely(c->guard != NULL) && r == 0)
-            hub_meter_packet(c, p[used], len);
         if (r == HUB_CONN_WAITS)
             break;
         if (bt_unlikely(c->guard != NULL) && r == 0)
