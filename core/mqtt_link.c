@@ -23,7 +23,7 @@ int bt_client_fail(struct bt_client *c, int code, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(c->error, sizeof(c->error), fmt, args);
+    (void)vsnprintf(c->error, sizeof(c->error), fmt, args);
     va_end(args);
     return code;
 }

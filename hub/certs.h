@@ -16,9 +16,9 @@ struct hub_certs *hub_certs_new(struct bt_loop *main_loop,
                                 const char *storage_dir) BT_MUST_CHECK;
 /* Main thread, when nobody calls hub_cert_context any more. NULL is fine. */
 void hub_certs_free(struct hub_certs *c);
-/* Main thread, before start. Reads the files. The strings of conf live as long as c.
+/* Main thread, before start. Reads the files. The strings of conf live as long as all.
  * BT_ETLS (logged), BT_ENOMEM. */
-int hub_certs_add(struct hub_certs *c, const struct hub_cert_conf *conf,
+int hub_certs_add(struct hub_certs *all, const struct hub_cert_conf *conf,
                   struct hub_cert **out) BT_MUST_CHECK;
 /* Any thread: a new reference to the context for a fresh connection. */
 struct bt_tls_ctx *hub_cert_context(struct hub_cert *cert);

@@ -220,6 +220,8 @@ static int open_one(struct hub *hub, const char *address,
     if (conf != NULL)
         set_options(l, conf);
     describe(l);
+    if (l->url.tls)
+        hub_tls_stream_register();
     r = l->url.tls
             ? hub_certs_add(hub->certs, conf != NULL ? &conf->cert : &hub->conf->cert,
                             &l->opts.cert)

@@ -294,6 +294,13 @@ static const struct hub_stream_ops tls_ops = {
     .free = tls_free,
 };
 
+void hub_tls_stream_register(void)
+{
+    bt_metric_register(&m_handshakes);
+    bt_metric_register(&m_resumed);
+    bt_metric_register(&m_failed);
+}
+
 int hub_tls_stream_new(struct bt_tls_ctx *ctx, int fd, const char *listener,
                        struct hub_stream **out)
 {
@@ -308,9 +315,6 @@ int hub_tls_stream_new(struct bt_tls_ctx *ctx, int fd, const char *listener,
         bt_free(s);
         return r;
     }
-    bt_metric_register(&m_handshakes);
-    bt_metric_register(&m_resumed);
-    bt_metric_register(&m_failed);
     s->base = (struct hub_stream){ .ops = &tls_ops, .fd = fd };
     s->listener = listener;
     *out = &s->base;

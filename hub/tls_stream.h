@@ -5,6 +5,8 @@
 #include "core/tls.h"
 #include "hub/stream.h"
 
+/* Main thread, before the first one: its metrics. Idempotent. */
+void hub_tls_stream_register(void);
 /* On fd. The context is referenced. listener: its address, for the log; lives as long as
  * the stream. BT_ENOMEM. */
 int hub_tls_stream_new(struct bt_tls_ctx *ctx, int fd, const char *listener,

@@ -1,8 +1,10 @@
 """TLS: versions, certificates, resumption, reload, back-pressure, what is not TLS."""
 import os
+import random
 import signal
 import socket
 import ssl
+import struct
 import time
 
 import raw
@@ -423,3 +425,49 @@ def own_clients(t):
                                ca.ca)
     contains(error, "does not match", "another name")
     equal(t.command("pub", "--address", "tcp://127.0.0.1:1", "-t", "x", "-n", "--insecure")[0], 2, "exit status")
+
+
+@test
+def churn(t):
+    """Connections that end anywhere, also in the middle of a handshake, by FIN and by RST."""
+    ca = Authority(t)
+    s = hub(t, ca, more="  workers: 3\n")
+    port = s.ports("ssl")[0]
+    chance = random.Random(7)
+    contexts = [context(ca, version=v) for v in VERSIONS]
+    watcher = tls_session(t, port, contexts[1], "watcher", ("live/#", 1))
+
+    def end(c):
+        if chance.random() < 0.5:
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+
+    for i in range(300):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        o = chance.choice(contexts).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        c = socket.create_connection(("127.0.0.1", port), 5)
+        stop = chance.choice((0, 1, 50, 200, 400, 700, 1500, 10**6))
+        sent = 0
+        try:
+            for _ in range(6):
+                try:
+                    o.do_handshake()
+                    o.write(raw.connect("c%d" % i) + raw.publish("live/%d" % i, "x" * chance.randrange(5000)))
+                    o.read(100)
+                except ssl.SSLWantReadError:
+                    pass
+                data = outgoing.read()[:stop - sent]
+                c.sendall(data)
+                sent += len(data)
+                if sent >= stop:
+                    break
+                c.settimeout(0.05)
+                incoming.write(c.recv(65536))
+        except (OSError, ssl.SSLError):
+            pass
+        end(c)
+    watcher.send(raw.publish("live/end", "end", qos=1))
+    kinds = [watcher.packet() for _ in range(2)]
+    while not any(k[0] == raw.PUBLISH and k[2].endswith(b"end") for k in kinds):
+        kinds.append(watcher.packet())
+    until(lambda: len(os.listdir("/proc/%d/fd" % s.process.pid)) < 40, what="closed descriptors")
