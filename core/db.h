@@ -19,7 +19,7 @@ struct bt_db;
 
 #define BT_DB_CACHE_KB 2048 /* most page memory */
 #define BT_DB_WAL_PAGES \
-    4000 /* the log is carried over into the file when it has this many */
+    2000 /* the log is carried over into the file when it has this many */
 
 /* path NULL: a database in memory. A missing file is created with mode 0600. 0; BT_EBUSY
  * (another process, or another connection, has it); BT_DB_DAMAGED (logged by the caller);

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "core/buf.h"
 #include "core/clock.h"
+#include "core/metric.h"
 #include "hub/store.h"
 
 #define WINDOW 16u /* batches submitted and not yet complete */
@@ -94,6 +96,20 @@ static void run(struct bench *b, const char *what)
            (double)(b->entries * b->receivers) * 1e6 / (double)us);
 }
 
+/* What the store counted: commits by their time, bytes, synchronisations. */
+static void print_metrics(void)
+{
+    struct bt_buf text = { 0 };
+    char *line, *rest;
+
+    if (bt_metric_text(&text) == 0 && (rest = bt_buf_steal_str(&text)) != NULL) {
+        while ((line = strsep(&rest, "\n")) != NULL)
+            if (strncmp(line, "baetyl_store", 12) == 0)
+                puts(line);
+    }
+    bt_buf_deinit(&text);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -114,6 +130,7 @@ int main(int argc, char **argv)
     run(&b, "remove");
     getrusage(RUSAGE_SELF, &usage);
     printf("after    %ld KB resident at most\n", usage.ru_maxrss);
+    print_metrics();
     hub_store_stop(b.store);
     bt_mbox_free(b.mbox);
     bt_loop_free(b.loop);
