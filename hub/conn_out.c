@@ -85,7 +85,7 @@ static size_t own_props(const struct hub_out *o, uint8_t *to)
     } else if (m == NULL && o->pub->expiry_s != 0) {
         to[n++] = PROP_MESSAGE_EXPIRY;
         for (int shift = 24; shift >= 0; shift -= 8)
-            to[n++] = (uint8_t)(o->pub->expiry_s >> shift);
+            to[n++] = (uint8_t)(hub_expiry_s(o->pub) >> shift);
     }
     for (uint8_t i = 0; i < o->n_subids; i++) {
         to[n++] = PROP_SUBSCRIPTION_ID;

@@ -43,7 +43,7 @@ struct hub_msg *hub_msg_new(const struct hub_pub *p)
     m->qos = p->qos;
     m->retain = p->retain;
     m->created_ms = bt_clock_wall_ms();
-    m->expires_ms = p->expiry_s != 0 ? m->created_ms + (int64_t)p->expiry_s * 1000 : 0;
+    m->expires_ms = p->expiry_s == 0 ? 0 : m->created_ms + hub_expiry_s(p) * 1000;
     m->mid = 0;
     m->origin = p->origin;
     hub_quota_charge(footprint(m));

@@ -10,6 +10,8 @@
 
 struct hub_addr;
 
+#define HUB_EXPIRY_NOW UINT32_MAX /* an interval of 0: now or never */
+
 /* What a publish looks like before anybody has to keep it: borrowed bytes, valid during
  * the call. */
 struct hub_pub {
@@ -19,10 +21,16 @@ struct hub_pub {
     uint8_t qos;
     bool retain;
     uint8_t hops;            /* topic rules it came through */
-    uint32_t expiry_s;       /* message expiry interval, 0 = none */
+    uint32_t expiry_s;       /* message expiry interval, 0 = none, or HUB_EXPIRY_NOW */
     struct hub_addr *origin; /* publishing session, for no-local; NULL = internal */
     struct hub_msg *msg; /* the block, once somebody needed it; owned by the publish */
 };
+
+/* Seconds of an interval that there is. */
+static inline int64_t hub_expiry_s(const struct hub_pub *p)
+{
+    return p->expiry_s == HUB_EXPIRY_NOW ? 0 : p->expiry_s;
+}
 
 struct hub_msg {
     _Atomic uint32_t refs;

@@ -90,8 +90,7 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
     pub.retain = m.retain;
     pub.origin = s->addr;
     if (c->version == BT_MQTT_50) {
-        if ((props.present & (1u << BT_MQTT_P_MESSAGE_EXPIRY)) != 0)
-            pub.expiry_s = BT_MAX(props.message_expiry, 1u);
+        pub.expiry_s = hub_props_expiry(&props);
         if (hub_props_forward(&props, &filtered, &pub.props) != 0)
             refused = BT_MQTT_QUOTA;
         if (refused == 0)

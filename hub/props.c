@@ -74,6 +74,14 @@ int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
     return r;
 }
 
+uint32_t hub_props_expiry(const struct bt_mqtt_props *p)
+{
+    if ((p->present & (1u << BT_MQTT_P_MESSAGE_EXPIRY)) == 0)
+        return 0;
+    return p->message_expiry == 0 ? HUB_EXPIRY_NOW
+                                  : BT_MIN(p->message_expiry, HUB_EXPIRY_NOW - 1);
+}
+
 bool hub_payload_is_text(struct bt_slice payload)
 {
     while (payload.len > 0) {

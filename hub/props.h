@@ -13,6 +13,8 @@ struct hub;
  * more than a message can hold (65535 bytes). */
 int hub_props_forward(const struct bt_mqtt_props *p, struct bt_buf *b,
                       struct bt_slice *out) BT_MUST_CHECK;
+/* The message expiry of a publish or will as hub_pub.expiry_s says it. */
+uint32_t hub_props_expiry(const struct bt_mqtt_props *p);
 /* Well-formed UTF-8; unlike in a topic, U+0000 is allowed (MQTT 5.0 §3.3.2.3.2). */
 bool hub_payload_is_text(struct bt_slice payload);
 /* Within the configured length and number of levels, and not a $ topic. */

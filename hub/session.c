@@ -330,11 +330,12 @@ static bool is_forbidden(struct hub_session *s, const struct hub_qentry *e)
     return !hub_session_may_subscribe(s, hub_msg_topic(e->msg));
 }
 
-/* Delivery had not begun in time (MQTT 5.0 §3.3.2.3.3). */
+/* Delivery had not begun in time (MQTT 5.0 §3.3.2.3.3). An interval of 0 allows for the
+ * millisecond it came in. */
 static bool is_expired(const struct hub_qentry *e)
 {
     return e->msg != NULL && e->msg->expires_ms != 0 && (!e->sent || e->unsure) &&
-           e->msg->expires_ms <= bt_clock_wall_ms();
+           e->msg->expires_ms < bt_clock_wall_ms();
 }
 
 /* Drop it instead of sending it? */

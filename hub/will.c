@@ -72,7 +72,7 @@ int hub_will_set(struct hub_session *s, const struct bt_mqtt_will *will)
     if (s->will == NULL)
         return BT_ENOMEM;
     s->will->delay_s = will->props.will_delay;
-    s->will->expiry_s = will->props.message_expiry;
+    s->will->expiry_s = hub_props_expiry(&will->props);
     if (hub_props_forward(&will->props, &filtered, &pub.props) == 0)
         s->will->msg = hub_msg_new(&pub);
     bt_buf_deinit(&filtered);

@@ -33,14 +33,20 @@ TEST(copies_what_it_is_given)
 
 TEST(expiry_counts_from_creation)
 {
-    struct hub_pub p = { .topic = slice_of("t"), .expiry_s = UINT32_MAX };
+    struct hub_pub p = { .topic = slice_of("t"), .expiry_s = UINT32_MAX - 1 };
     struct hub_msg *m;
 
     bt_clock_fake_start(0, 1000);
     m = hub_msg_new(&p);
     bt_clock_fake_stop();
     CHECK_INT(m->created_ms, 1000);
-    CHECK_INT(m->expires_ms, 1000 + (int64_t)UINT32_MAX * 1000);
+    CHECK_INT(m->expires_ms, 1000 + (int64_t)(UINT32_MAX - 1) * 1000);
+    hub_msg_unref(m);
+    bt_clock_fake_start(0, 1000);
+    p.expiry_s = HUB_EXPIRY_NOW;
+    m = hub_msg_new(&p);
+    bt_clock_fake_stop();
+    CHECK_INT(m->expires_ms, 1000);
     hub_msg_unref(m);
 }
 

@@ -71,6 +71,8 @@ static void set(uint32_t delay_s, uint32_t expiry_s)
     will.payload = slice_of("gone");
     will.props.will_delay = delay_s;
     will.props.message_expiry = expiry_s;
+    if (expiry_s != 0)
+        will.props.present |= 1u << BT_MQTT_P_MESSAGE_EXPIRY;
     CHECK_INT(hub_will_set(session, &will), 0);
 }
 

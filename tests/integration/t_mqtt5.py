@@ -1,4 +1,6 @@
 """MQTT 5.0, statement by statement, with raw packets: what the server owes a client."""
+import os
+import sqlite3
 import time
 
 import raw
@@ -221,7 +223,9 @@ def message_expiry(t):
     pub.pub1("x/1", "keeps", retain=True)
     pub.pub1("x/2", "short", message_expiry=1, retain=True)
     pub.pub1("x/3", "long", message_expiry=100, retain=True)
+    zero = five(t, s, "zero", ("x/4", 0))
     pub.pub1("x/4", "now", message_expiry=0)
+    equal(zero.get()["props"], {"message_expiry": 0}, "an interval of 0")
     held = busy.get(ack=False)
     time.sleep(2.1)
     want = [b"keeps", b"long"]
@@ -455,3 +459,31 @@ def dollar_topics(t):
     pub.pub("A", "case")
     pub.pub("a b", "blank")
     equal([r.get()["topic"] for _ in range(3)], ["/$x", "A", "a b"], "topics")
+
+
+@normative("MQTT-3.3.2-5", "MQTT-3.1.2-10")
+def what_is_over_leaves_the_disk(t):
+    """Expired retained messages; and a clean session never comes there."""
+    s = t.baetyl()
+    pub = five(t, s, "pub")
+    for i in range(300):
+        pub.pub("r/%d" % i, "m", retain=True, **({"message_expiry": 1} if i % 3 else {}))
+    pub.pub1("r/0", "kept", retain=True)
+    persistent = Five(t, s.port)
+    persistent.send(will_connect("p", "w", "x", clean=False, session_expiry=100))
+    persistent.connack()
+    clean = Five(t, s.port)
+    clean.send(will_connect("c", "w", "x", qos=1))
+    clean.connack()
+    clean.sub(("x/#", 1))
+    pub.pub1("x/1", "in flight")
+    clean.get(ack=False)
+    time.sleep(2.6)
+    pub.ping()
+    s.kill()
+    path = os.path.join(s.dir, "var/db/baetyl/data/hub.db")
+    db = sqlite3.connect(path)
+    counts = {n: db.execute("SELECT COUNT(*) FROM " + n).fetchone()[0]
+              for n in ("retained", "will", "session", "subscription", "queue", "message")}
+    db.close()
+    equal(counts, {"retained": 100, "will": 1, "session": 1, "subscription": 0, "queue": 0, "message": 0}, "rows")
