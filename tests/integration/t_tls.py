@@ -379,7 +379,7 @@ def mosquitto_clients(t):
     args = ["-h", "localhost", "-p", str(s.ports("ssl")[0]), "--cafile", ca.ca, "--cert", pump[0], "--key", pump[1]]
     sub = t.spawn(["mosquitto_sub", "-t", "m/#", "-C", "2", "-v", "-q", "1"] + args)
     until(lambda: t.run(["mosquitto_pub", "-t", "m/1", "-m", "one", "-q", "1", "-r"] + args)[0] == 0, what="publish")
-    equal(t.run(["mosquitto_pub", "-t", "m/2", "-m", "two", "-q", "1", "-V", "5", "--tls-version", "tlsv1.2"] +
+    equal(t.run(["mosquitto_pub", "-t", "m/2", "-m", "two", "-q", "1", "-r", "-V", "5", "--tls-version", "tlsv1.2"] +
                 args)[0], 0, "exit status")
     contains(sub.communicate(timeout=10 * SLOW)[0], "m/1 one", "output")
 
@@ -406,11 +406,11 @@ def own_clients(t):
     until(lambda: t.command("pub", "--address", "ssl://localhost:%d" % port, "-t", "c/1", "-m", "one", "-q", "1", "-r",
                             *mine)[0] == 0, what="publish")
     big = os.urandom(300000).hex().encode()
-    equal(t.command("pub", "-L", "mqtts://127.0.0.1:%d/c/2" % free, "--cafile", ca.ca, "-s", "-q", "2",
+    equal(t.command("pub", "-L", "mqtts://127.0.0.1:%d/c/2" % free, "--cafile", ca.ca, "-s", "-q", "2", "-r",
                     stdin=big)[0], 0, "exit status")
     equal(t.command("pub", "--address", "tls://127.0.0.2:%d" % free, "-t", "c/3", "-m", "three", "--insecure")[0], 1,
           "nobody listens there")
-    equal(t.command("pub", "--address", "tls://[::ffff:127.0.0.1]:%d" % free, "-t", "c/3", "-m", "three",
+    equal(t.command("pub", "--address", "tls://[::ffff:127.0.0.1]:%d" % free, "-t", "c/3", "-m", "three", "-r",
                     "--insecure")[0], 0, "exit status")
     out = sub.communicate(timeout=10 * SLOW)[0]
     check(b"c/1 one" in out and b"c/2 " + big in out and b"c/3 three" in out, "messages")
