@@ -41,8 +41,8 @@ def workers(bench, make):
 def connections(count, *options):
     def run(bench, make):
         with make() as server:
-            # One at a time before: what the first connection of a kind costs once is not its own.
-            bench.load(server, "-s", "idle", "-n", "50", *options)
+            # What the first connection of a kind costs once is not its own.
+            bench.load(server, "-s", "idle", "-n", "5", *options)
             r = bench.load(server, "-s", "idle", "-n", str(count), "-r", "1000", *options)
         r["kib_each"] = (r["rss_kb"] - r["rss_before_kb"]) / r["connections"]
         r["login_ms"] = r["p99_us"] / 1000
