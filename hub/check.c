@@ -199,6 +199,10 @@ void hub_checker_stop(struct hub_checker *k)
 void hub_checker_submit(struct hub_checker *k, struct hub_check *c)
 {
     c->msg.kind = 0;
-    if (bt_mbox_post(k->mbox, &c->msg) != 0)
+    if (k == NULL) { /* cannot be asked: the answer is "busy" */
+        c->busy = true;
+        give_back(c);
+    } else if (bt_mbox_post(k->mbox, &c->msg) != 0) {
         hub_check_free(c); /* the hub ends */
+    }
 }

@@ -40,7 +40,8 @@ void hub_check_free(struct hub_check *c); /* wipes the password; NULL is fine */
 int hub_checker_start(struct hub_checker **out) BT_MUST_CHECK;
 /* Main thread, after the last asker's loop has ended. NULL is fine. */
 void hub_checker_stop(struct hub_checker *k);
-/* Any thread. Takes c; it comes back by its mailbox, always. */
+/* Any thread. Takes c; it comes back by its mailbox, unless the hub ends. k NULL: busy.
+ */
 void hub_checker_submit(struct hub_checker *k, struct hub_check *c);
 
 #endif

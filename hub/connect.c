@@ -317,7 +317,6 @@ static int open_session(struct hub_conn *c, const struct login *in)
     if (has(p, BT_MQTT_P_RECEIVE_MAX))
         window = BT_MIN(window, p->receive_max);
     c->version = m->version;
-    hub_conn_settle(c);
     start_keepalive(c, keepalive(c->worker->conf, m));
     s->principal = in->principal;
     s->expiry_s = session_expiry(c->worker->conf, in);
@@ -360,6 +359,7 @@ int hub_connect(struct hub_conn *c, const uint8_t *p, size_t n, struct bt_slice 
         hub_conn_move(c, home, (struct bt_slice){ p, (size_t)(rest.ptr - p) + rest.len });
         return HUB_CONN_MOVED;
     }
+    hub_conn_settle(c);
     r = take_wishes(c, &in.packet.props);
     if (r == 0)
         r = admit(c, &in);
