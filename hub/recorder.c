@@ -243,6 +243,23 @@ void hub_drop_all(struct hub_worker *w, struct bt_slice topic, enum hub_drop why
         hub_count_drop(&w->counts, why, 1);
 }
 
+/* The last topic stands for all. */
+void hub_drop_rest(struct hub_session *s)
+{
+    const struct hub_msg *last = NULL;
+    uint32_t n = 0;
+
+    for (const struct hub_qentry *e = s->head; e != NULL; e = e->next)
+        if (e->phase == HUB_Q_PUBLISH && e->msg != NULL) {
+            last = e->msg;
+            n++;
+        }
+    if (last == NULL)
+        return;
+    hub_drop(s, hub_msg_topic(last), HUB_DROP_SESSION_ENDED);
+    hub_count_drop(&s->worker->counts, HUB_DROP_SESSION_ENDED, n - 1);
+}
+
 void hub_refused(struct hub_session *s, enum hub_refusal what, struct bt_slice text,
                  uint8_t reason)
 {

@@ -85,6 +85,8 @@ static inline void hub_trace(struct hub_session *s, enum hub_event_kind kind, ui
 void hub_drop(struct hub_session *s, struct bt_slice topic, enum hub_drop why);
 /* The same when no session is known. */
 void hub_drop_all(struct hub_worker *w, struct bt_slice topic, enum hub_drop why);
+/* The session ends: what it still holds in memory and never sent on is dropped. */
+void hub_drop_rest(struct hub_session *s);
 /* A publish or a subscription of this session was refused: counted and recorded. */
 void hub_refused(struct hub_session *s, enum hub_refusal what, struct bt_slice text,
                  uint8_t reason);

@@ -184,6 +184,7 @@ void hub_session_end(struct hub_session *s)
     hub_will_publish(s); /* at the latest now (MQTT 5.0 §3.1.3.2.2) */
     if (hub_share_end(s))
         return;
+    hub_drop_rest(s);
     if (s->stored) {
         struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, s->sid);
 

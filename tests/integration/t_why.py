@@ -1,4 +1,7 @@
 """`baetyl why`: every cause for which a message is not delivered is provoked and explained."""
+import signal
+import time
+
 import api
 import raw
 from harness import check, contains, equal, test, until
@@ -243,6 +246,49 @@ def how_connections_ended(t):
     e = event(s, "silent", "disconnected")
     contains(e["text"], "keep alive timeout")
     equal(e["code"], 0x8d, "code")
+
+
+@test
+def expired_while_it_waited(t):
+    s = t.baetyl()
+    c = session(t, s, "off", ("e", 1), clean=False)
+    c.send(raw.packet(0xe0)).closed()
+    pub = Raw(t, s.port)
+    pub.login("pub", level=5)
+    pub.send(raw.publish("e", "x", qos=1, level=5, props=b"\x05\x02\0\0\0\x01")).expect(raw.PUBACK)
+    time.sleep(1.3)
+    c = Raw(t, s.port)
+    equal(c.login("off", clean=False), 1, "session present")
+    event(s, "off", "dropped", reason="expired", topic="e")
+
+
+@test
+def no_longer_permitted(t):
+    s = t.baetyl(HUB)
+    c = session(t, s, "c", ("cmd/x", 1), clean=False, **LOGIN)
+    c.send(raw.packet(0xe0)).closed()
+    session(t, s, "pub").send(raw.publish("cmd/x", "x", qos=1)).expect(raw.PUBACK)
+    with open(s.config, "w") as f:
+        f.write(HUB.replace("cmd/#", "other/#"))
+    s.process.send_signal(signal.SIGHUP)
+    until(lambda: "HUB-NARROW" in s.log(), what="the reload")
+    c = Raw(t, s.port)
+    c.login("c", clean=False, **LOGIN)
+    event(s, "c", "dropped", reason="forbidden", topic="cmd/x")
+
+
+@test
+def the_session_ended_first(t):
+    s = t.baetyl()
+    c = session(t, s, "c", ("q", 1))
+    pub = session(t, s, "pub")
+    for i in range(3):
+        pub.send(raw.publish("q", "x", qos=1, pid=i + 1)).expect(raw.PUBACK)
+    for _ in range(3):
+        c.message(ack=False)
+    c.close()
+    event(s, "c", "dropped", reason="session_ended", topic="q")
+    until(lambda: api.metrics(s)['baetyl_hub_messages_dropped_total{reason="session_ended"}'] == 3, what="3 counted")
 
 
 @test
