@@ -471,3 +471,37 @@ def churn(t):
     while not any(k[0] == raw.PUBLISH and k[2].endswith(b"end") for k in kinds):
         kinds.append(watcher.packet())
     until(lambda: len(os.listdir("/proc/%d/fd" % s.process.pid)) < 40, what="closed descriptors")
+
+
+@test
+def certificate_logins(t):
+    """The original's scenarios: a principal without a password logs in by a certificate only."""
+    ca = Authority(t)
+    pump = ca.issue("pump")
+    ca.issue("server")
+    s = t.baetyl("""
+hub:
+  listen: ['ssl://127.0.0.1:0', 'tcp://127.0.0.1:0']
+  certificate: {ca: %s, cert: %s, key: %s}
+  principals:
+  - username: two-way-tls
+    permissions: [{action: pub, permit: ['tls/#']}, {action: sub, permit: ['tls/#']}]
+  - username: test
+    password: hahaha
+    permissions: [{action: pub, permit: ['#']}, {action: sub, permit: ['#']}]
+""" % (ca.ca, ca.path("server.pem"), ca.path("server.key")))
+    port = s.ports("ssl")[0]
+    for version in VERSIONS:
+        shown, bare = context(ca, pump, version), context(ca, version=version)
+        kept = None
+        for i in range(2):  # the second time by a ticket
+            r = tls_session(t, port, shown, "a%d" % i, user="two-way-tls", session=kept)
+            equal(r.s.session_reused, bool(kept), "resumed")
+            equal(r.send(raw.subscribe(("tls/a", 0), ("x", 0))).expect(raw.SUBACK)[2:], b"\0\x80", "granted")
+            kept = r.s.session
+            r.send(raw.publish("x", "no")).closed()
+        tls_session(t, port, bare, "b", user="test", password="hahaha").ping()
+        for c, options in ((shown, {"user": "two-way-tls", "password": "x"}), (bare, {"user": "two-way-tls"}),
+                           (shown, {"user": "nobody"})):
+            Tls(t, port, c).login("c", code=4, **options)
+    Raw(t, s.port).login("d", code=4, user="two-way-tls")
