@@ -190,16 +190,21 @@ static bool no_room(struct hub_store *s)
     return true;
 }
 
-static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
+/* The last failure is over. */
+static void recovered(struct hub_store *s)
 {
-    hub_store_metric_commit(&s->tx, bt_clock_us() - began_us, durable);
-    if (s->retry_ms == 0)
-        return;
     s->retry_ms = 0;
     hub_quota_disk(false);
     bt_metric_set(&hub_m_store_degraded, 0);
     bt_log(BT_LOG_INFO, "HUB-STORE-RECOVERED", "store writes again", "waiting=%u",
            s->n_waiting);
+}
+
+static void group_done(struct hub_store *s, uint64_t began_us, bool durable)
+{
+    hub_store_metric_commit(&s->tx, bt_clock_us() - began_us, durable);
+    if (s->retry_ms != 0)
+        recovered(s);
 }
 
 static size_t op_bytes(const struct hub_op *op)
@@ -301,6 +306,8 @@ static void on_turn(void *arg)
     else if (s->read_waits)
         read_early(s);
     s->read_waits = false;
+    if (s->retry_ms != 0 && s->head == NULL && !bt_timer_active(&s->retry))
+        recovered(s); /* all that failed was done out of turn */
     if (can_commit(s) && commit_group(s) < 0 && s->stopping) {
         while (s->head != NULL)
             finish_ops(s, 1, false);
@@ -455,6 +462,7 @@ int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
     if (s == NULL)
         return BT_ENOMEM;
     hub_store_metric_register();
+    hub_quota_disk(false);
     s->super = opts->super;
     s->tail = &s->head;
     s->wake.kind = STORE_WAKE;

@@ -141,13 +141,13 @@ static int move_damaged(const char *path, int64_t when_ms)
     char to[NAME_MAX_LEN], log[NAME_MAX_LEN], to_log[NAME_MAX_LEN];
     int tries, r;
 
+    name(log, path, "-wal");
     for (tries = 0; tries < MAX_TRIES; tries++) {
         damaged_name(to, path, when_ms + tries);
-        if (!exists(path) || !exists(to))
+        name(to_log, to, "-wal");
+        if (!(exists(path) && exists(to)) && !(exists(log) && exists(to_log)))
             break;
     }
-    name(log, path, "-wal");
-    name(to_log, to, "-wal");
     r = move(path, to);
     synchronise_folder(path);
     if (r == 0 && exists(log))

@@ -205,6 +205,30 @@ TEST(a_full_disk_does_not_keep_the_backlog)
     waiter_deinit(&w);
 }
 
+TEST(when_all_was_done_out_of_turn_the_failure_is_over)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_qentry *e;
+
+    deliver(s, put(1, NULL, NULL));
+    on_turn(s);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA query_only=ON"), 0);
+    deliver(s, put(2, NULL, &e));
+    on_turn(s);
+    CHECK(bt_timer_active(&s->retry));
+    s->retry_ms = STORE_RETRY_MAX_MS;
+    hub_quota_disk(true);
+    hub_qentry_unref(e);
+    while (s->head != NULL)
+        finish_ops(s, 1, false);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(s->retry_ms, 0);
+    CHECK(!hub_quota_pressed());
+    CHECK_INT(bt_metric_get(&hub_m_store_degraded), 0);
+    hub_store_stop(s);
+}
+
 TEST(acknowledged_while_the_disk_was_full)
 {
     struct hub_store *s = open_store(new_dir());
