@@ -51,6 +51,12 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b)
     b->len = 0;
 }
 
+/* It never said who it is. */
+static void refused_before_login(struct hub_conn *c, uint8_t reason)
+{
+    hub_refused_login(c->worker, (struct bt_slice){ NULL, 0 }, reason);
+}
+
 /* ---- Input ---- */
 
 /* The client gave a sign of life. */
@@ -92,6 +98,8 @@ static bool feed(struct hub_conn *c, const uint8_t *p, size_t n, size_t *out)
             r = hub_packet(c, p + used, len);
         if (r == HUB_CONN_MOVED)
             return false;
+        if (bt_unlikely(r > 0 && c->version == 0))
+            refused_before_login(c, (uint8_t)r);
         if (r == HUB_CONN_WAITS)
             break;
         if (bt_unlikely(c->guard != NULL) && r == 0)
@@ -485,6 +493,8 @@ bool hub_conn_check_time(struct hub_conn *c, uint64_t now_ms)
         return watches;
     if (now_ms < c->deadline_ms || c->paused)
         return true;
+    if (c->version == 0)
+        refused_before_login(c, BT_MQTT_KEEPALIVE_TIMEOUT);
     hub_conn_close(c, BT_MQTT_KEEPALIVE_TIMEOUT, true);
     return true;
 }

@@ -125,6 +125,8 @@ static struct {
     REFUSED(CONNECT, BT_MQTT_UNAVAILABLE, "unavailable"),
     REFUSED(CONNECT, BT_MQTT_MALFORMED, "malformed"),
     REFUSED(CONNECT, BT_MQTT_PROTOCOL_ERROR, "protocol_error"),
+    REFUSED(CONNECT, BT_MQTT_KEEPALIVE_TIMEOUT, "timeout"),
+    REFUSED(CONNECT, BT_MQTT_TOO_LARGE, "too_large"),
     REFUSED(CONNECT, 0, "other"),
     REFUSED(PUBLISH, BT_MQTT_NOT_AUTHORIZED, "not_authorized"),
     REFUSED(PUBLISH, BT_MQTT_BAD_TOPIC, "bad_topic"),

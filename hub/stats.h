@@ -14,9 +14,7 @@
     X(OFFLINE, "qos0_offline", "QoS 0 and the client was not connected")      \
     X(EXPIRED, "expired", "the message expired before it could be sent")      \
     X(TOO_LARGE, "too_large", "larger than the client's maximum packet size") \
-    X(LIMIT, "limit", "a limit of the client was reached")                    \
     X(RETENTION, "retention", "it waited longer than the retention time")     \
-    X(DISK_FULL, "disk_full", "the store was full or failed")                 \
     X(MEMORY_LIMIT, "memory_limit", "the memory budget was used up")          \
     X(FORBIDDEN, "forbidden", "it is no longer permitted")                    \
     X(SESSION_ENDED, "session_ended", "the session ended while it waited")    \

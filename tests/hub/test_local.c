@@ -85,6 +85,23 @@ static bool payload_is(const struct hub_delivery *d, const char *text)
            memcmp(d->payload.ptr, text, d->payload.len) == 0;
 }
 
+TEST(sys_topics_tell_what_holds_now)
+{
+    const struct hub_sub subs[] = { { "$SYS/broker/version", 1 }, { "#", 0 } };
+
+    for (unsigned workers = 1; workers <= 3; workers += 2) {
+        begin(workers == 1 ? "workers: 1\n" : "workers: 3\n");
+        open_local("mod", true, 10, subs, 2);
+        CHECK_INT(ready_reason, 0);
+        CHECK_INT(n_messages, 1);
+        CHECK(held[0]->retain && held[0]->qos == 0);
+        CHECK(held[0]->payload.len > 15 &&
+              memcmp(held[0]->payload.ptr, "baetyl version ", 15) == 0);
+        hub_client_ack(client, held[0], true);
+        end();
+    }
+}
+
 TEST(opens_subscribes_receives_and_publishes)
 {
     const struct hub_sub subs[] = { { "in/#", 1 }, { "zero", 0 } };

@@ -180,6 +180,18 @@ def version_tells_the_revision(t):
 
 
 @test
+def refused_before_a_login(t):
+    s = t.baetyl("hub:\n  listen: ['tcp://127.0.0.1:0']\n  connect.timeout: 300ms\n")
+    raw.Raw(t, s.port).send(raw.packet(0xc0)).closed()
+    raw.Raw(t, s.port).send(b"\x10\x02ab").closed()
+    raw.Raw(t, s.port).closed()
+    m = api.metrics(s)
+    got = {k: v for k, v in m.items() if 'what="connect"' in k and v}
+    equal(got, {'baetyl_hub_refused_total{what="connect",reason="%s"}' % k: 1
+                for k in ("protocol_error", "malformed", "timeout")}, "refused")
+
+
+@test
 def metrics_count(t):
     s = t.baetyl()
     sub = session(t, s, "sub", ("a/#", 1), ("$share/g/b", 0))
