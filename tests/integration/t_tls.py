@@ -8,7 +8,7 @@ import struct
 import time
 
 import raw
-from harness import BAETYL, RUNNER, SLOW, check, contains, equal, need_tool, test, until
+from harness import SLOW, check, contains, equal, need_tool, test, until
 from raw import Raw
 from tlscerts import Authority
 
@@ -377,11 +377,11 @@ def mosquitto_clients(t):
     pump = ca.issue("pump")
     s = hub(t, ca, certificate="require: required")
     args = ["-h", "localhost", "-p", str(s.ports("ssl")[0]), "--cafile", ca.ca, "--cert", pump[0], "--key", pump[1]]
-    sub = t.spawn(["mosquitto_sub", "-t", "m/#", "-C", "2", "-v", "-q", "1"] + args)
-    until(lambda: t.run(["mosquitto_pub", "-t", "m/1", "-m", "one", "-q", "1", "-r"] + args)[0] == 0, what="publish")
-    equal(t.run(["mosquitto_pub", "-t", "m/2", "-m", "two", "-q", "1", "-r", "-V", "5", "--tls-version", "tlsv1.2"] +
-                args)[0], 0, "exit status")
-    contains(sub.communicate(timeout=10 * SLOW)[0], "m/1 one", "output")
+    # Retained, so that it does not matter when the other one subscribes.
+    for options in (["-t", "m/1", "-m", "one"], ["-t", "m/2", "-m", "two", "-V", "5", "--tls-version", "tlsv1.2"]):
+        equal(t.run(["mosquitto_pub", "-q", "1", "-r"] + options + args)[0], 0, "exit status")
+    code, out, _ = t.run(["mosquitto_sub", "-t", "m/#", "-C", "2", "-v", "-q", "1"] + args)
+    equal((code, sorted(out.split(b"\n"))), (0, [b"", b"m/1 one", b"m/2 two"]), "output")
 
 
 @test
@@ -402,9 +402,9 @@ def own_clients(t):
     s = hub(t, ca, "[{address: 'ssl://127.0.0.1:0', certificate: {require: required}}, {address: 'ssl://127.0.0.1:0'}]")
     port, free = s.ports("ssl")
     mine = ["--cafile", ca.ca, "--cert", pump[0], "--key", pump[1]]
-    sub = t.spawn(RUNNER + [BAETYL, "sub", "-h", "127.0.0.1", "-p", str(port), "-t", "c/#", "-C", "3", "-v"] + mine)
-    until(lambda: t.command("pub", "--address", "ssl://localhost:%d" % port, "-t", "c/1", "-m", "one", "-q", "1", "-r",
-                            *mine)[0] == 0, what="publish")
+    # Retained, so that it does not matter when the other one subscribes.
+    equal(t.command("pub", "--address", "ssl://localhost:%d" % port, "-t", "c/1", "-m", "one", "-q", "1", "-r",
+                    *mine)[0], 0, "exit status")
     big = os.urandom(300000).hex().encode()
     equal(t.command("pub", "-L", "mqtts://127.0.0.1:%d/c/2" % free, "--cafile", ca.ca, "-s", "-q", "2", "-r",
                     stdin=big)[0], 0, "exit status")
@@ -412,7 +412,8 @@ def own_clients(t):
           "nobody listens there")
     equal(t.command("pub", "--address", "tls://[::ffff:127.0.0.1]:%d" % free, "-t", "c/3", "-m", "three", "-r",
                     "--insecure")[0], 0, "exit status")
-    out = sub.communicate(timeout=10 * SLOW)[0]
+    code, out, _ = t.command("sub", "-h", "127.0.0.1", "-p", str(port), "-t", "c/#", "-C", "3", "-v", *mine)
+    equal(code, 0, "exit status")
     check(b"c/1 one" in out and b"c/2 " + big in out and b"c/3 three" in out, "messages")
     for args, why in ((["--cafile", other.ca], "not correctly signed"), (["--cafile", "/nowhere"], "/nowhere: No such"),
                       (["--cafile", ca.ca, "--cert", pump[0]], "both"), ([], "not correctly signed")):
