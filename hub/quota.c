@@ -6,6 +6,7 @@
  * way, and QoS 0 flows on. */
 #include "hub/quota.h"
 
+#include "core/clock.h"
 #include "core/metric.h"
 #include "hub/session.h"
 #include "hub/worker.h"
@@ -98,4 +99,27 @@ bool hub_quota_too_old(const struct hub_qentry *e)
 
     return bt_unlikely(oldest != 0) && e->msg != NULL && !e->sent &&
            e->msg->created_ms < oldest && e->msg->created_ms >= HUB_STORE_CLOCK_FLOOR;
+}
+
+struct hub_msg *hub_quota_renewed(struct hub_msg *m)
+{
+    int64_t oldest = atomic_load_explicit(&hub_quota.oldest_ms, memory_order_relaxed);
+    int64_t now = bt_clock_wall_ms();
+    const struct hub_pub pub = {
+        .topic = hub_msg_topic(m),
+        .payload = hub_msg_payload(m),
+        .props = hub_msg_props(m),
+        .qos = m->qos,
+        .retain = m->retain,
+    };
+    struct hub_msg *copy;
+
+    if (oldest == 0 || m->created_ms >= now - (now - oldest) / 2)
+        return hub_msg_ref(m);
+    copy = hub_msg_new(&pub);
+    if (copy == NULL)
+        return NULL;
+    copy->expires_ms = m->expires_ms;
+    copy->origin = m->origin;
+    return copy;
 }

@@ -10,6 +10,7 @@
 #include "core/base.h"
 
 struct hub_conn;
+struct hub_msg;
 struct hub_pub;
 struct hub_qentry;
 struct hub_session;
@@ -69,5 +70,9 @@ static inline bool hub_quota_pauses(const struct hub_session *s)
 }
 /* The message waited longer than the retention time. */
 bool hub_quota_too_old(const struct hub_qentry *e);
+/* A message that has been kept for another reason, retained or as a will, begins to wait:
+ * m itself, or a copy when retention would count the time before. A new reference; NULL
+ * when out of memory. */
+struct hub_msg *hub_quota_renewed(struct hub_msg *m) BT_MUST_CHECK;
 
 #endif

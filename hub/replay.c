@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "hub/quota.h"
 #include "hub/sys.h"
 #include "hub/worker.h"
 
@@ -74,7 +75,7 @@ static void send_one(struct hub_session *s, struct hub_replay *r, struct hub_msg
         .props = hub_msg_props(m),
         .qos = m->qos,
         .retain = true,
-        .msg = hub_msg_ref(m),
+        .msg = BT_MIN(m->qos, t.qos) > 0 ? hub_quota_renewed(m) : hub_msg_ref(m),
     };
 
     /* A permit may be narrower than the filter was when it was granted. */

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/props.h"
+#include "hub/quota.h"
 #include "hub/worker.h"
 
 void hub_will_free(struct hub_session *s)
@@ -115,7 +116,7 @@ void hub_will_publish(struct hub_session *s)
         .retain = m->retain,
         .expiry_s = s->will->expiry_s,
         .origin = s->addr,
-        .msg = s->will->expiry_s == 0 ? hub_msg_ref(m) : NULL,
+        .msg = s->will->expiry_s == 0 ? hub_quota_renewed(m) : NULL,
     };
     if (s->principal != NULL && hub_session_may_publish(s, pub.topic))
         (void)hub_route(s->worker, &pub, NULL);

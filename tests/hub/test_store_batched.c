@@ -182,3 +182,15 @@ TEST(a_failed_write_waits)
     waiter_deinit(&w);
     drop_dir();
 }
+
+TEST(a_new_store_is_not_as_full_as_the_one_before)
+{
+    struct hub_store *s;
+
+    hub_quota_disk(true);
+    bt_metric_set(&hub_m_store_degraded, 1);
+    s = open_store(NULL);
+    CHECK(!hub_quota_pressed());
+    CHECK_INT(bt_metric_get(&hub_m_store_degraded), 0);
+    hub_store_stop(s);
+}
