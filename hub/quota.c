@@ -68,6 +68,14 @@ void hub_quota_tell(void)
     judge(atomic_fetch_add_explicit(&hub_quota.used, n, memory_order_relaxed) + n);
 }
 
+void hub_quota_inflight(uint32_t n)
+{
+    uint32_t most = atomic_load(&hub_quota.inflight);
+
+    while (n > most && !atomic_compare_exchange_weak(&hub_quota.inflight, &most, n))
+        ;
+}
+
 void hub_quota_disk(bool full)
 {
     if (atomic_exchange(&hub_quota.disk_full, full) == full)

@@ -31,6 +31,7 @@ struct hub_quota {
     _Atomic bool disk_full;   /* nothing can be stored */
     _Atomic int64_t used, limit;
     _Atomic int64_t oldest_ms; /* messages from before are too old; 0 = none is */
+    _Atomic uint32_t inflight; /* most deliveries of one session ever in flight */
 };
 extern struct hub_quota hub_quota;
 extern _Thread_local int64_t hub_quota_untold;
@@ -46,6 +47,9 @@ static inline void hub_quota_charge(int64_t bytes)
                     hub_quota_untold < -HUB_QUOTA_STEP))
         hub_quota_tell();
 }
+/* One session may have n deliveries in flight: so many QoS 2 rows at the start of a queue
+ * must stay. A smaller n changes nothing. */
+void hub_quota_inflight(uint32_t n);
 /* The store can or cannot take more. */
 void hub_quota_disk(bool full);
 

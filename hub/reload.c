@@ -14,6 +14,7 @@
 #include "hub/conn.h"
 #include "hub/limit.h"
 #include "hub/listener.h"
+#include "hub/quota.h"
 #include "hub/recorder.h"
 #include "hub/settings.h"
 #include "hub/will.h"
@@ -65,6 +66,7 @@ void hub_settings_unref(struct hub_settings *s)
 
 int hub_settings_ready(struct hub *hub, const struct hub_settings *s)
 {
+    hub_quota_inflight(s->conf->max_inflight);
     if (hub->checker != NULL || !hub_auth_has_hashes(s->auth))
         return 0;
     return hub_checker_start(&hub->checker);

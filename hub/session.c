@@ -260,11 +260,23 @@ static bool may_send(const struct hub_session *s)
     return e->qseq - s->head->qseq < HUB_PIDS && s->link->ops->ready(s->link);
 }
 
+/* The store may drop QoS 2 rows behind those that can be in flight (hub/store_limit.h):
+ * there must be none of those in memory. */
+static bool may_lose_rows(const struct hub_session *s)
+{
+    const struct hub_conf *conf = s->worker->conf;
+
+    return conf->overflow_qos2 == HUB_OVERFLOW_OLDEST && s->persistent &&
+           (conf->max_session_messages != 0 || conf->max_session_bytes != 0);
+}
+
 static uint64_t max_queued(const struct hub_session *s)
 {
+    const struct hub_conf *conf = s->worker->conf;
     uint32_t own = hub_principal_limits(s->principal)->queue;
+    uint64_t n = hub_quota_scaled(own != 0 ? own : conf->max_queued);
 
-    return hub_quota_scaled(own != 0 ? own : s->worker->conf->max_queued);
+    return may_lose_rows(s) ? BT_MIN(n, conf->max_inflight) : n;
 }
 
 static void read_more(struct hub_session *s)
@@ -278,7 +290,9 @@ static void read_more(struct hub_session *s)
     if (op == NULL)
         return;
     op->qseq = s->disk_from;
-    op->u32 = HUB_READ_ROWS;
+    op->u32 = may_lose_rows(s)
+                  ? (uint32_t)BT_MIN(HUB_READ_ROWS, BT_MAX(max_queued(s) / 2, 1))
+                  : HUB_READ_ROWS;
     op->reply = s->worker->mbox;
     op->reply_kind = HUB_W_ROWS;
     s->read_upto = stored_upto(s);

@@ -3,11 +3,16 @@
  * the sessions one after the other and looks at the start of each queue only, a chunk a
  * transaction, between other work.
  *
+ * The first QoS 2 rows of a queue, as many as can be in flight, stay: after a crash
+ * nobody would release their identifiers otherwise. Their messages are too old to be sent
+ * by then if they were not yet.
+ *
  * A message from before CLOCK_FLOOR was stored while the clock of the device was not set;
  * its age is not known and it stays. A rollback starts the round again. */
 #include "hub/store_tx.h"
 
 #include "core/clock.h"
+#include "hub/quota.h"
 
 #define CLOCK_FLOOR  HUB_STORE_CLOCK_FLOOR
 #define CLEAN_ROWS   512u /* looked at in one step */
@@ -36,35 +41,49 @@ int hub_store_clean_begin(struct hub_store_tx *tx)
                         " ORDER BY mid LIMIT 16)",
                         &oldest);
     c->running = r == 0 && oldest != 0 && oldest < c->before_ms;
-    c->sid = 0;
+    c->sid = c->from = 0;
+    c->kept = 0;
     return r;
 }
 
-/* The old rows at the start of a queue; *more: there may be others behind them. */
+/* Whether the row is one of those that may be in flight at QoS 2. */
+static bool may_fly(struct hub_store_tx *tx, int64_t mid)
+{
+    if (mid < 0)
+        return true;
+    if (bt_db_int(tx->db, HUB_S_QUEUE_AGE, 3) != 2)
+        return false;
+    return ++tx->clean.kept <= atomic_load(&hub_quota.inflight);
+}
+
+/* The next old rows of a queue; *more: there may be others behind them. */
 static int find_old(struct hub_store_tx *tx, uint64_t sid, struct old_row *rows,
                     uint32_t *n, bool *more)
 {
-    uint32_t seen = 0;
+    struct hub_store_clean *c = &tx->clean;
+    uint32_t seen = 0, flying = 0;
     int r;
 
     *n = 0;
     bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 1, (int64_t)sid);
-    bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 2, CLEAN_ROWS);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 2, (int64_t)c->from);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_AGE, 3, CLEAN_ROWS);
     while ((r = bt_db_step(tx->db, HUB_S_QUEUE_AGE)) == BT_DB_ROW) {
+        int64_t mid = bt_db_int(tx->db, HUB_S_QUEUE_AGE, 1);
         int64_t created = bt_db_int(tx->db, HUB_S_QUEUE_AGE, 2);
 
         seen++;
-        if (is_old(&tx->clean, created))
-            rows[(*n)++] = (struct old_row){
-                .qseq = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_AGE, 0),
-                .mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_AGE, 1),
-            };
+        c->from = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_AGE, 0);
+        if (may_fly(tx, mid))
+            flying++;
+        else if (is_old(c, created))
+            rows[(*n)++] = (struct old_row){ .qseq = c->from, .mid = (uint64_t)mid };
         else if (created >= CLOCK_FLOOR)
             break; /* those behind it are younger still */
     }
     if (r != 0)
         bt_db_reset(tx->db, HUB_S_QUEUE_AGE);
-    *more = seen == CLEAN_ROWS && *n > 0;
+    *more = r == 0 && seen == CLEAN_ROWS && *n + flying > 0;
     return r < 0 ? r : 0;
 }
 
@@ -123,6 +142,8 @@ int hub_store_clean_step(struct hub_store_tx *tx)
         if (more)
             break;
         c->sid = sid;
+        c->from = 0;
+        c->kept = 0;
     }
     return r;
 }

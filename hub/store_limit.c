@@ -5,6 +5,9 @@
  * A queue is ordered by arrival, so the oldest row of the QoS that may be dropped is
  * found at its start. An entry that the session already holds in memory may still be
  * delivered after its row is gone; its acknowledgement then finds no row, which is fine.
+ * At QoS 2 it is not: after a crash nobody would release the identifier, and the client
+ * would take a later message for this one. So the first rows of QoS 2, as many as can be
+ * in flight, stay; the session holds no more than those in memory when they could go.
  */
 #include "hub/store_limit.h"
 
@@ -12,6 +15,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "hub/quota.h"
 #include "hub/store_tx.h"
 
 #define FIRST_CAP 64u
@@ -113,6 +117,8 @@ static int drop_oldest(struct hub_store_tx *tx, struct hub_store_queue *q, uint8
 
     bt_db_bind_int(tx->db, HUB_S_QUEUE_OLDEST, 1, (int64_t)q->sid);
     bt_db_bind_int(tx->db, HUB_S_QUEUE_OLDEST, 2, qos);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_OLDEST, 3,
+                   qos == 2 ? atomic_load(&hub_quota.inflight) : 0);
     r = bt_db_step(tx->db, HUB_S_QUEUE_OLDEST);
     if (r != BT_DB_ROW)
         return r == 0 ? HUB_STORE_REFUSED : r;

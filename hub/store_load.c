@@ -107,14 +107,15 @@ static const char *const statements[] = {
     [HUB_S_QUEUE_NEXT_SID] =
         "SELECT sid, EXISTS(SELECT 1 FROM session s WHERE s.sid=q.sid) FROM queue q"
         " WHERE sid>? AND sid" NUMBER " ORDER BY sid LIMIT 1",
-    [HUB_S_QUEUE_AGE] = "SELECT q.qseq, q.mid, m.created FROM queue q"
-                        " LEFT JOIN message m ON m.mid=q.mid"
-                        " WHERE q.sid=? AND q.qseq" NUMBER " ORDER BY q.qseq LIMIT ?",
+    [HUB_S_QUEUE_AGE] =
+        "SELECT q.qseq, q.mid, m.created, q.flags&3 FROM queue q"
+        " LEFT JOIN message m ON m.mid=q.mid"
+        " WHERE q.sid=? AND q.qseq>? AND q.qseq" NUMBER " ORDER BY q.qseq LIMIT ?",
     [HUB_S_QUEUE_SIZE] =
         "SELECT COUNT(*), SUM(OCTET_LENGTH(m.payload)+OCTET_LENGTH(m.topic)) FROM queue q"
         " LEFT JOIN message m ON m.mid=q.mid WHERE q.sid=?",
     [HUB_S_QUEUE_OLDEST] = "SELECT qseq, mid FROM queue WHERE sid=? AND (flags&3)=? AND"
-                           " mid>0 AND qseq" NUMBER " ORDER BY qseq LIMIT 1",
+                           " mid>0 AND qseq" NUMBER " ORDER BY qseq LIMIT 1 OFFSET ?",
     [HUB_S_MESSAGE_SIZE] =
         "SELECT OCTET_LENGTH(payload)+OCTET_LENGTH(topic) FROM message WHERE mid=?",
 };

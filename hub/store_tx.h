@@ -73,6 +73,8 @@ struct hub_store_clean {
     int64_t retention_ms; /* 0 = nothing is too old */
     int64_t before_ms;    /* wall clock */
     uint64_t sid;         /* the last queue that is done */
+    uint64_t from;        /* of the next one, what is looked at */
+    uint32_t kept;        /* its QoS 2 rows so far, which may be in flight */
     uint64_t removed;     /* rows, since somebody reset it */
     bool running;
 };

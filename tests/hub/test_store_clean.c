@@ -22,15 +22,21 @@ static void close_it(void)
     bt_clock_fake_stop();
 }
 
-static void put(uint64_t sid, uint64_t qseq)
+static void put_qos(uint64_t sid, uint64_t qseq, uint8_t qos)
 {
     struct hub_msg *m = message("t", "x");
     struct hub_op *op = enqueue_op(sid, qseq, m, NULL);
 
+    op->entry->qos = qos;
     hub_msg_unref(m);
     CHECK_INT(hub_store_tx_apply(&tx, op), 0);
     CHECK_INT(hub_store_tx_commit(&tx), 0);
     hub_op_free(op);
+}
+
+static void put(uint64_t sid, uint64_t qseq)
+{
+    put_qos(sid, qseq, 1);
 }
 
 /* Steps until the round is over; how many it took. */
@@ -106,5 +112,34 @@ TEST(zero_is_for_ever)
     bt_clock_fake_advance((uint64_t)(4900 * HOUR_MS) * 1000);
     CHECK_INT(round_of_steps(), 0);
     CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 1);
+    close_it();
+}
+
+TEST(what_may_be_in_flight_at_qos_2_stays)
+{
+    struct hub_op *op = seq_op(HUB_OP_RELEASE, 1, 1);
+    uint64_t i;
+
+    open_at(START);
+    atomic_store(&hub_quota.inflight, 600);
+    for (i = 1; i <= 1500; i++)
+        put_qos(1, i, 2);
+    put(1, i++);
+    put_qos(1, i, 2);
+    CHECK_INT(hub_store_tx_apply(&tx, op), 0);
+    CHECK_INT(hub_store_tx_commit(&tx), 0);
+    hub_op_free(op);
+    put(2, 1);
+    bt_clock_fake_advance((uint64_t)(49 * HOUR_MS) * 1000);
+    put_qos(1, i + 1, 2);
+    put_qos(2, 2, 2);
+    round_of_steps();
+    /* Those that may be in flight, the released one, the young one. */
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE sid=1"), 602);
+    CHECK_INT(ask_db(tx.db, "SELECT MAX(qseq) FROM queue WHERE sid=1 AND qseq<1500"),
+              601);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE sid=2"), 1);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM message"), 602);
+    atomic_store(&hub_quota.inflight, 0);
     close_it();
 }

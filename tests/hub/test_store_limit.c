@@ -136,3 +136,23 @@ TEST(many_sessions)
     CHECK_INT(tx.limiter.dropped, 500);
     hub_store_tx_close(&tx);
 }
+
+TEST(what_may_be_in_flight_at_qos_2_does_not_give_way)
+{
+    uint64_t i;
+
+    open_limited(5, 0, true);
+    tx.limiter.limits.drop_oldest[2] = true;
+    atomic_store(&hub_quota.inflight, 2);
+    put(1, 1);
+    for (i = 2; i <= 9; i++)
+        put_qos(1, i, 2, "x");
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue"), 5);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM queue WHERE qseq IN (1, 2, 3, 8, 9)"),
+              5);
+    atomic_store(&hub_quota.inflight, 5);
+    put_qos(1, 10, 2, "x");
+    CHECK_INT(ask_db(tx.db, "SELECT MAX(qseq) FROM queue"), 9);
+    atomic_store(&hub_quota.inflight, 0);
+    hub_store_tx_close(&tx);
+}
