@@ -181,7 +181,7 @@ static int leave(struct bt_tls *t)
             mbedtls_free(s->in_buf);
         s->in_buf = NULL;
     }
-    t->out_msg_at = (uint8_t)(s->out_msg - s->out_hdr + CTR);
+    t->out_msg_at = (uint8_t)((size_t)(s->out_msg - s->out_hdr) + CTR);
     s->out_buf = NULL;
     bt_tls_current = NULL;
     t->in = NULL;
