@@ -332,16 +332,6 @@ static void on_interval(struct bt_timer *t)
     bt_container_of(t, struct hub_store, interval)->due = true;
 }
 
-/* What is older is not delivered any more, and its rows may go. */
-static void set_oldest(const struct hub_store *s)
-{
-    int64_t retention_ms = s->tx.clean.retention_ms;
-
-    atomic_store_explicit(&hub_quota.oldest_ms,
-                          retention_ms != 0 ? bt_clock_wall_ms() - retention_ms : 0,
-                          memory_order_relaxed);
-}
-
 static void on_clean(struct bt_timer *t)
 {
     struct hub_store *s = bt_container_of(t, struct hub_store, clean);
@@ -350,7 +340,6 @@ static void on_clean(struct bt_timer *t)
 
     if (bt_timer_active(&s->retry))
         return;
-    set_oldest(s);
     r = hub_store_clean_begin(&s->tx);
     if (r == 0)
         r = hub_store_shrink_begin(&s->tx);
@@ -496,7 +485,10 @@ int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
         return r;
     }
     bt_loop_on_prepare(s->loop, on_turn, s);
-    set_oldest(s);
+    atomic_store_explicit(
+        &hub_quota.oldest_ms,
+        opts->retention_ms != 0 ? bt_clock_wall_ms() - opts->retention_ms : 0,
+        memory_order_relaxed);
     hub_quota_disk(false); /* what an earlier store of this process said */
     bt_metric_set(&hub_m_store_degraded, 0);
     *out = s;

@@ -36,6 +36,8 @@ int hub_store_clean_begin(struct hub_store_tx *tx)
     if (c->retention_ms == 0 || c->running)
         return 0;
     c->before_ms = bt_clock_wall_ms() - c->retention_ms;
+    /* What is removed is not sent any more, also by who has it in memory. */
+    atomic_store_explicit(&hub_quota.oldest_ms, c->before_ms, memory_order_relaxed);
     r = bt_db_query_int(tx->db,
                         "SELECT MIN(created) FROM (SELECT created FROM message"
                         " ORDER BY mid LIMIT 16)",

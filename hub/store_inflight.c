@@ -19,6 +19,7 @@ int hub_store_release(struct hub_store_tx *tx, struct hub_op *op)
         return r;
     mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_RELEASE, 0);
     bt_db_reset(tx->db, HUB_S_QUEUE_RELEASE);
+    op->moved = true;
     tx->written++;
     r = hub_store_limit_left(tx, op->sid, mid, 0);
     return r < 0 ? r : hub_store_tx_count(tx, mid, -1, NULL);
@@ -35,7 +36,9 @@ int hub_store_incoming(struct hub_store_tx *tx, struct hub_op *op)
     bt_db_bind_int(tx->db, stmt, 1, (int64_t)op->sid);
     bt_db_bind_int(tx->db, stmt, 2, op->u32);
     tx->written += put;
-    return bt_db_run(tx->db, stmt);
+    r = bt_db_run(tx->db, stmt);
+    op->moved = r == 0 && bt_db_changes(tx->db) != 0;
+    return r;
 }
 
 int hub_store_incoming_end(struct hub_store_tx *tx, uint64_t sid)

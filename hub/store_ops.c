@@ -427,7 +427,7 @@ void hub_store_tx_rollback(struct hub_store_tx *tx)
 
 void hub_store_tx_restore(struct hub_op *op)
 {
-    if (op->moved && op->entry != NULL)
+    if (op->moved && op->kind == HUB_OP_ENQUEUE)
         atomic_store_explicit(&op->entry->state, HUB_Q_NEW, memory_order_release);
     op->moved = false;
     hub_store_rows_free(op->rows);

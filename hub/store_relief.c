@@ -5,7 +5,8 @@
  * A read is answered out of turn when there are rows for it; what waits in front of it
  * can only add entries behind those, so the answer says that more may come. A removal is
  * done out of turn when its row is there, all of them in one transaction; when that fails
- * too, everything stays. */
+ * too, everything stays. So is the release of a QoS 2 delivery, without which its row
+ * would never be removed. What is too old, and what ended sessions left, goes as well. */
 #include "hub/store_tx.h"
 
 #define RELIEF_ROWS 256u /* removed at once: a commit needs room in the log */
@@ -61,6 +62,12 @@ struct hub_op *hub_store_answer_reads(struct hub_store_tx *tx, struct hub_op **h
     return done;
 }
 
+static bool makes_room(const struct hub_op *op)
+{
+    return op->kind == HUB_OP_DEQUEUE || op->kind == HUB_OP_RELEASE ||
+           op->kind == HUB_OP_INCOMING_DEL;
+}
+
 static int remove_rows(struct hub_store_tx *tx, struct chain *c)
 {
     struct hub_op **at, *op;
@@ -68,7 +75,7 @@ static int remove_rows(struct hub_store_tx *tx, struct chain *c)
     int r = 0;
 
     for (op = *c->head; op != NULL && r == 0 && n < RELIEF_ROWS; op = op->next) {
-        if (op->kind != HUB_OP_DEQUEUE)
+        if (!makes_room(op))
             continue;
         r = hub_store_tx_apply(tx, op);
         n++;
@@ -88,6 +95,20 @@ static int remove_rows(struct hub_store_tx *tx, struct chain *c)
     return r;
 }
 
+/* A step of what is else done when there is time. */
+static int clean_up(struct hub_store_tx *tx, int (*step)(struct hub_store_tx *tx))
+{
+    int r = step(tx);
+
+    if (r == 0)
+        r = hub_store_tx_commit(tx);
+    if (r < 0) {
+        hub_store_tx_rollback(tx);
+        tx->clean.running = false;
+    }
+    return r;
+}
+
 struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
                                  struct hub_op ***tail)
 {
@@ -95,7 +116,9 @@ struct hub_op *hub_store_relieve(struct hub_store_tx *tx, struct hub_op **head,
     struct chain c = { head, tail, &done };
     bool left = false;
 
-    if (answer_reads(tx, &c, &left) == 0 && remove_rows(tx, &c) < 0)
+    if (answer_reads(tx, &c, &left) == 0 &&
+        (remove_rows(tx, &c) < 0 || clean_up(tx, hub_store_clean_begin) < 0 ||
+         clean_up(tx, hub_store_clean_step) < 0 || clean_up(tx, hub_store_reap_step) < 0))
         bt_db_checkpoint(tx->db, false);
     return done;
 }

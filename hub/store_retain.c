@@ -51,6 +51,9 @@ int hub_store_retain(struct hub_store_tx *tx, struct hub_op *op)
         tx->skipped++;
         if (is_late(op, rs->ops[rs->slots[slot] - 1]))
             return 0;
+        /* It removes what will not be written, and so whatever was there before it. */
+        if (op->kind == HUB_OP_RETAIN_DEL)
+            op->when = 0;
         rs->ops[rs->slots[slot] - 1] = op;
         return 0;
     }

@@ -67,6 +67,7 @@ static void parse(int argc, char **argv, struct options *o)
             break;
         case 'q':
             o->qos = (uint8_t)atoi(optarg);
+            o->qos_given = true;
             break;
         default:
             usage();

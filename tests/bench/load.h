@@ -18,7 +18,8 @@ struct options {
     unsigned connections;
     unsigned rate; /* a second: latency: messages of one publisher; idle: logins */
     bool tls;
-    uint8_t qos; /* call only */
+    uint8_t qos; /* instead of the scenario's own, when given */
+    bool qos_given;
 };
 
 struct result {

@@ -302,7 +302,7 @@ static void setup(struct traffic *t, const struct options *o)
     if (o->window != 0)
         s->window = o->window < MAX_WINDOW ? o->window : MAX_WINDOW;
     t->call = strcmp(s->name, "call") == 0;
-    if (t->call)
+    if (o->qos_given)
         s->qos = o->qos;
     t->payload = o->payload < MIN_PAYLOAD ? MIN_PAYLOAD : o->payload;
     if (t->payload > 4095)

@@ -194,3 +194,95 @@ TEST(a_new_store_is_not_as_full_as_the_one_before)
     CHECK_INT(bt_metric_get(&hub_m_store_degraded), 0);
     hub_store_stop(s);
 }
+
+/* So full that nothing can be added. */
+static void fill_up(struct hub_store *s)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "PRAGMA max_page_count=%lld",
+             (long long)ask_db(s->tx.db, "PRAGMA page_count"));
+    CHECK_INT(bt_db_exec(s->tx.db, sql), 0);
+}
+
+static struct hub_op *large(uint64_t qseq, struct hub_ticket *t)
+{
+    static char payload[60000];
+    struct hub_msg *m;
+    struct hub_op *op;
+
+    memset(payload, 'x', sizeof(payload) - 1);
+    m = message("t", payload);
+    op = enqueue_op(1, qseq, m, NULL);
+    hub_msg_unref(m);
+    op->ticket = t;
+    return op;
+}
+
+TEST(a_full_store_lets_exchanges_at_qos_2_go_on)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_op *op;
+    struct hub_ticket t;
+    struct waiter w;
+
+    waiter_init(&w);
+    t = ticket_for(&w, 1);
+    deliver(s, large(1, NULL));
+    op = hub_op_new(HUB_OP_INCOMING_PUT, 1);
+    op->u32 = 5;
+    deliver(s, op);
+    on_turn(s);
+    fill_up(s);
+    deliver(s, large(2, &t));
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 1);
+    CHECK(bt_timer_active(&s->retry));
+    op = seq_op(HUB_OP_RELEASE, 1, 1);
+    op->reply = w.mbox;
+    op->reply_kind = 3;
+    deliver(s, op);
+    op = hub_op_new(HUB_OP_INCOMING_DEL, 1);
+    op->u32 = 5;
+    op->reply = w.mbox;
+    op->reply_kind = 3;
+    deliver(s, op);
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT mid FROM queue"), -1);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM incoming"), 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    bt_mbox_close(w.mbox);
+    CHECK_INT(w.ops, 2);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
+
+TEST(a_full_store_still_removes_what_is_too_old)
+{
+    struct hub_store_opts opts = { .memory = true, .retention_ms = 3600000 };
+    struct hub_store *s = NULL;
+    struct hub_ticket t;
+    struct waiter w;
+
+    bt_clock_fake_start(1000, INT64_C(1800000000000));
+    CHECK_INT(hub_store_open(&opts, &s), 0);
+    waiter_init(&w);
+    t = ticket_for(&w, 1);
+    deliver(s, large(1, NULL));
+    on_turn(s);
+    fill_up(s);
+    bt_clock_fake_advance(UINT64_C(7200) * 1000000);
+    deliver(s, large(2, &t));
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 1);
+    CHECK_INT(ask_db(s->tx.db, "SELECT COUNT(*) FROM queue"), 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(atomic_load(&t.pending), 0);
+    bt_mbox_close(w.mbox);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+    bt_clock_fake_stop();
+}

@@ -98,3 +98,23 @@ TEST(more_topics_than_fit)
     CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM retained"), HUB_STORE_GROUP + 100);
     hub_store_tx_close(&tx);
 }
+
+TEST(an_expiry_in_the_group_of_its_message_leaves_no_older_one)
+{
+    struct hub_op *first[] = { retain("a", "1") };
+    struct hub_op *ops[] = { retain("a", "2"), retain("a", NULL) };
+
+    memset(&tx, 0, sizeof(tx));
+    CHECK_INT(hub_store_tx_open(&tx, NULL), 0);
+    apply(first, 1);
+    CHECK_INT(hub_store_tx_commit(&tx), 0);
+    free_all(first, 1);
+    ops[1]->when = ops[0]->retained->expires_ms = 5000;
+    apply(ops, 2);
+    hub_store_tx_rollback(&tx); /* tried again */
+    apply(ops, 2);
+    CHECK_INT(hub_store_tx_commit(&tx), 0);
+    free_all(ops, 2);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM retained"), 0);
+    hub_store_tx_close(&tx);
+}
