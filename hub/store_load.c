@@ -63,7 +63,8 @@ static const char session_copy[] = "CREATE INDEX IF NOT EXISTS session_copy ON"
 #define NUMBER "<=9223372036854775807"
 static const char *const statements[] = {
     [HUB_S_QUEUE_PUT] = "INSERT OR IGNORE INTO queue VALUES(?,?,?,?,?)",
-    [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=? RETURNING mid",
+    [HUB_S_QUEUE_MID] = "SELECT mid FROM queue WHERE sid=? AND qseq=?",
+    [HUB_S_QUEUE_DEL] = "DELETE FROM queue WHERE sid=? AND qseq=?",
     [HUB_S_QUEUE_READ] =
         "SELECT q.qseq, q.mid, q.flags, q.subids, m.topic, m.qos, m.retain, m.created,"
         " m.expires, m.props, m.payload FROM queue q LEFT JOIN message m ON m.mid=q.mid"

@@ -226,6 +226,7 @@ static int enqueue(struct hub_store_tx *tx, struct hub_op *op)
     return hub_store_tx_count(tx, e->msg->mid, 1, e->msg);
 }
 
+/* Two statements: DELETE ... RETURNING makes a table of its own each time. */
 static int dequeue(struct hub_store_tx *tx, struct hub_op *op)
 {
     uint64_t mid;
@@ -233,13 +234,18 @@ static int dequeue(struct hub_store_tx *tx, struct hub_op *op)
 
     if (r < 0)
         return r;
-    bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 1, (int64_t)op->sid);
-    bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 2, (int64_t)op->qseq);
-    r = bt_db_step(tx->db, HUB_S_QUEUE_DEL);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_MID, 1, (int64_t)op->sid);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_MID, 2, (int64_t)op->qseq);
+    r = bt_db_step(tx->db, HUB_S_QUEUE_MID);
     if (r != BT_DB_ROW)
         return r;
-    mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_DEL, 0);
-    bt_db_reset(tx->db, HUB_S_QUEUE_DEL);
+    mid = (uint64_t)bt_db_int(tx->db, HUB_S_QUEUE_MID, 0);
+    bt_db_reset(tx->db, HUB_S_QUEUE_MID);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 1, (int64_t)op->sid);
+    bt_db_bind_int(tx->db, HUB_S_QUEUE_DEL, 2, (int64_t)op->qseq);
+    r = bt_db_run(tx->db, HUB_S_QUEUE_DEL);
+    if (r < 0)
+        return r;
     op->moved = true;
     r = hub_store_limit_left(tx, op->sid, mid, 1);
     return r < 0 ? r : hub_store_tx_count(tx, mid, -1, NULL);

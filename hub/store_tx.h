@@ -17,6 +17,7 @@
 /* Statements, in the order of the table in store_load.c. */
 enum hub_store_stmt {
     HUB_S_QUEUE_PUT,
+    HUB_S_QUEUE_MID,
     HUB_S_QUEUE_DEL,
     HUB_S_QUEUE_READ,
     HUB_S_QUEUE_RELEASE,

@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 
 import raw
@@ -431,3 +432,38 @@ def a_backlog_is_drained_in_order_in_bounded_memory(t):
     check(got["drain_rate"] > 20000, "rate: %r" % got)
     p99 = got["live_during_us"][1]
     check(p99 < max(20000, 4 * got["live_before_us"][1]), "latency of others: %r" % got)
+
+
+@test
+def memory_is_bounded_while_the_disk_is_slow(t):
+    strace = need_tool("strace")
+    s = t.baetyl(HUB + "  limits: {memory: 8m}\n", start=False)
+    s.start(prefix=[strace, "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e",
+                    "inject=fdatasync:delay_enter=50000"])
+    offline(t, s, "off", ("o", 1))
+    body, count = b"x" * 64000, 300
+    v5 = session(t, s, "v5", level=5)
+    pubs = [session(t, s, "pub%d" % i) for i in range(4)]
+    for r in pubs:
+        r.s.settimeout(50)
+    threads = [threading.Thread(target=r.send, args=[raw.publish("o", b"%d" % i + body, qos=1, pid=i + 1)
+                                                     for i in range(count)], daemon=True) for r in pubs]
+    for thread in threads:
+        thread.start()
+    worst, refused = 0, 0
+    for i in range(200):
+        with open("/proc/%d/status" % s.process.pid) as f:
+            rss = int([line for line in f if line.startswith("VmRSS")][0].split()[1]) >> 10
+        worst = max(worst, rss)
+        v5.send(raw.publish("o", "small", qos=1, pid=i + 1, level=5))
+        refused += puback(v5, 30)[1] == 0x97
+        if not any(thread.is_alive() for thread in threads) and i > 20:
+            break
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join(40)
+    for r in pubs:
+        for _ in range(count):
+            equal(puback(r, 30)[1], 0, "reason")
+    print("    77 MB through 8 MB: at most %d MB resident, version 5 refused %d times" % (worst, refused))
+    check(worst < 8 + 8 + 16, "%d MB resident" % worst)
