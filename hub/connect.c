@@ -303,6 +303,7 @@ static int open_session(struct hub_conn *c, const struct login *in)
     uint16_t window = (uint16_t)c->worker->conf->max_inflight;
     uint32_t most = hub_principal_limits(in->principal)->inflight;
     bool present = false;
+    char address[HUB_IP_TEXT];
     struct hub_session *s;
 
     if (!enter(c, in))
@@ -332,8 +333,10 @@ static int open_session(struct hub_conn *c, const struct login *in)
     if (c->closed)
         return 0; /* the client cannot even take the CONNACK */
     bt_log(BT_LOG_DEBUG, "HUB-CONNECT", "client connected",
-           "client=%s version=%u persistent=%d present=%d", s->id, m->version,
-           s->persistent, present);
+           "client=" BT_LOG_Q " user=" BT_LOG_Q
+           " address=%s version=%u persistent=%d present=%d",
+           s->id, hub_principal_name(s->principal), hub_ip_text(hub_conn_ip(c), address),
+           m->version, s->persistent, present);
     hub_session_resume(s);
     return 0;
 }
