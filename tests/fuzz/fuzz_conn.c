@@ -246,13 +246,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         "workers: 1\n",
         "{workers: 3, limits: {queue: {messages: 10, bytes: 4k}},"
         " message: {egress: {qos1: {buffer: {size: 2}}}}}\n",
+        "{workers: 2, limits: {session: {messages: 3, bytes: 1k, qos1: refuse-newest},"
+        " client: {connections: 2, messages: {rate: 20, burst: 3}, packet: 200,"
+        " subscriptions: 3, inflight: 2, queue: 3}},"
+        " subscriptions: [{source: {topic: a/+, qos: 1}, target: {topic: b, qos: 1}}],"
+        " sys: {interval: 1s}, message: {payload: {check: true}}}\n",
     };
 
     at = data;
     end = data + size;
     memset(clients, 0, sizeof(clients));
     memset(known, 0, sizeof(known));
-    sim_begin(configs[next() & 1]);
+    sim_begin(configs[next() % BT_ARRAY_LEN(configs)]);
     while (at < end)
         step();
     sim_run();

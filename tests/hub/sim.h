@@ -232,6 +232,12 @@ __attribute__((unused)) static void sim_end(void)
     for (struct sim_peer *p = sim.peers; p != NULL; p = p->next)
         p->eof = true;
     sim_run();
+    /* A connection that is made to wait has not seen its end: the workers close it. */
+    for (uint32_t i = 0; i < sim.hub->n_workers; i++)
+        sim_need(
+            bt_mbox_post(sim.hub->workers[i]->mbox, &sim.hub->workers[i]->quit_msg) == 0,
+            "a worker has no mailbox");
+    sim_run();
     for (uint32_t i = 0; i < sim.n_loops; i++)
         bt_mbox_free(sim.stops[i]);
     hub_module.free(sim.hub);
