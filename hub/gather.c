@@ -11,16 +11,25 @@
 
 struct hub_gather *hub_gather_new(struct hub_ticket *ticket, uint64_t sid, uint16_t pid)
 {
+    struct hub_op *op = hub_op_new(HUB_OP_INCOMING_PUT, sid);
+    struct hub_gather *g;
+
+    if (op == NULL)
+        return NULL;
+    op->u32 = pid;
+    g = hub_gather_with(ticket, op);
+    if (g == NULL)
+        hub_op_free(op);
+    return g;
+}
+
+struct hub_gather *hub_gather_with(struct hub_ticket *ticket, struct hub_op *last)
+{
     struct hub_gather *g = bt_calloc(1, sizeof(*g));
 
     if (g == NULL)
         return NULL;
-    g->put = hub_op_new(HUB_OP_INCOMING_PUT, sid);
-    if (g->put == NULL) {
-        bt_free(g);
-        return NULL;
-    }
-    g->put->u32 = pid;
+    g->put = last;
     atomic_init(&g->pending, 1);
     g->ticket = ticket;
     ticket->gather = g;

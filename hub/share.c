@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/move.h"
 #include "hub/recorder.h"
 #include "hub/worker.h"
 
@@ -114,6 +115,25 @@ static bool route_again(struct hub_session *s, struct hub_qentry *e, bool force,
 
 /* ---- A filter was left, the session stays ---- */
 
+/* As route_again, and its row goes when theirs are there. Not what a gather holds: it has
+ * no row yet. */
+static bool move(struct hub_session *s, struct hub_qentry *e, bool force)
+{
+    struct hub_ticket *t = NULL;
+    bool done;
+
+    if (s->held != NULL && e->qseq >= s->held->next_held->qseq)
+        return false;
+    if (s->persistent) {
+        t = hub_move_begin(s, e);
+        if (t == NULL)
+            return false;
+    }
+    done = route_again(s, e, force, t);
+    hub_move_end(s->worker, t, done);
+    return done;
+}
+
 void hub_share_left(struct hub_session *s, struct bt_slice filter)
 {
     uint32_t share = hub_match_share_id(filter);
@@ -124,7 +144,7 @@ void hub_share_left(struct hub_session *s, struct bt_slice filter)
         struct hub_qentry *e = *at;
 
         waiting |= e == s->waiting;
-        if (!waiting || e->share != share || e->sent || !route_again(s, e, true, NULL)) {
+        if (!waiting || e->share != share || e->sent || !move(s, e, true)) {
             last = e;
             at = &e->next;
             continue;
@@ -134,7 +154,6 @@ void hub_share_left(struct hub_session *s, struct bt_slice filter)
         *at = e->next;
         s->n_queued--;
         s->worker->counts.queued--;
-        hub_session_dequeue(s, e); /* behind what it became */
         hub_qentry_unref(e);
     }
     s->tail = last;
@@ -159,12 +178,11 @@ void hub_share_sort_rows(struct hub_session *s, struct hub_store_rows *rows)
         struct hub_qentry *e = *at;
 
         if (e->share == 0 || e->msg == NULL || e->sent || subscribed(s, e->share) ||
-            !route_again(s, e, false, NULL)) {
+            !move(s, e, false)) {
             at = &e->next;
             continue;
         }
         *at = e->next;
-        hub_session_dequeue(s, e);
         hub_qentry_unref(e);
     }
 }

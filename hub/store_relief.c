@@ -71,11 +71,14 @@ static bool makes_room(const struct hub_op *op)
 static int remove_rows(struct hub_store_tx *tx, struct chain *c)
 {
     struct hub_op **at, *op;
+    bool tied = false, alone;
     uint32_t n = 0;
     int r = 0;
 
     for (op = *c->head; op != NULL && r == 0 && n < RELIEF_ROWS; op = op->next) {
-        if (!makes_room(op))
+        alone = !tied;
+        tied = op->tied;
+        if (!alone || !makes_room(op))
             continue;
         r = hub_store_tx_apply(tx, op);
         n++;

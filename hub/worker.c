@@ -16,6 +16,7 @@
 #include "hub/listener.h"
 #include "hub/local.h"
 #include "hub/login.h"
+#include "hub/move.h"
 #include "hub/query.h"
 #include "hub/recorder.h"
 #include "hub/share.h"
@@ -131,6 +132,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_PUBLISHED] = on_published,
     [HUB_W_ANSWER] = on_answer,
     [HUB_W_ROWS] = on_rows,
+    [HUB_W_MOVED] = hub_move_done,
     [HUB_W_DONE] = on_done,
     [HUB_W_LOCAL] = hub_local_handle,
     [HUB_W_LEFT] = on_left,

@@ -24,6 +24,7 @@ enum hub_worker_msg {
     HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
     HUB_W_ROWS,      /* struct hub_store_rows */
     HUB_W_LEFT,      /* struct hub_leaving: its messages are safe with others */
+    HUB_W_MOVED,     /* struct hub_ticket: what was moved is safe (hub/move.h) */
     HUB_W_DONE,      /* struct hub_op that asked for it: its commit is done */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
     HUB_W_CHECKED,   /* struct hub_check: a password was checked */

@@ -286,3 +286,28 @@ TEST(a_full_store_still_removes_what_is_too_old)
     waiter_deinit(&w);
     bt_clock_fake_stop();
 }
+
+TEST(a_full_store_does_not_take_what_is_tied_apart)
+{
+    struct hub_store *s = open_store(NULL);
+    struct hub_op *op = large(2, NULL);
+    struct waiter w;
+
+    waiter_init(&w);
+    deliver(s, large(1, NULL));
+    on_turn(s);
+    fill_up(s);
+    op->tied = true;
+    deliver(s, op);
+    deliver(s, seq_op(HUB_OP_DEQUEUE, 1, 1));
+    on_turn(s);
+    CHECK(bt_timer_active(&s->retry));
+    CHECK_INT(ask_db(s->tx.db, "SELECT qseq FROM queue"), 1);
+    CHECK_INT(s->n_waiting, 2);
+    CHECK_INT(bt_db_exec(s->tx.db, "PRAGMA max_page_count=100000"), 0);
+    bt_timer_stop(s->loop, &s->retry);
+    on_turn(s);
+    CHECK_INT(ask_db(s->tx.db, "SELECT qseq FROM queue"), 2);
+    hub_store_stop(s);
+    waiter_deinit(&w);
+}
