@@ -27,11 +27,14 @@ static const struct bt_conf_row logger_rows[] = {
     BT_CONF_ROW(struct bt_app_logger, "format", ENUM, format, "text",
                 "Form of a line.", .choices = format_names),
     BT_CONF_ROW(struct bt_app_logger, "age.max", U32, age_days, "15",
-                "Days that rotated files are kept.", .min = 1, .max = 36500),
+                "Days that rotated files are kept.", .min = 1, .max = 36500,
+                .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct bt_app_logger, "size.max", U32, size_mb, "50",
-                "Megabytes at which the file is rotated.", .min = 1, .max = 1048576),
+                "Megabytes at which the file is rotated.", .min = 1, .max = 1048576,
+                .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct bt_app_logger, "backup.max", U32, backup_count, "15",
-                "Rotated files that are kept.", .min = 1, .max = 10000),
+                "Rotated files that are kept.", .min = 1, .max = 10000,
+                .flags = BT_CONF_ZERO),
 };
 static const struct bt_conf_table logger_table = {
     "logger", "The log.", sizeof(struct bt_app_logger), logger_rows,
@@ -319,6 +322,17 @@ int bt_app_load(const struct bt_app_modules *modules, const char *path, unsigned
     return finish(app, r, out);
 }
 
+int bt_app_check_files(struct bt_app *app)
+{
+    for (size_t i = 0; i < app->modules->n; i++) {
+        const struct bt_app_module *m = &app->modules->items[i];
+
+        if (m->check_files != NULL && app->sections[i] != NULL)
+            m->check_files(app->ctx, app->sections[i]);
+    }
+    return bt_conf_errors(app->ctx) > 0 ? BT_ECONF : 0;
+}
+
 void bt_app_free(struct bt_app *app)
 {
     if (app == NULL)
@@ -397,7 +411,7 @@ static const char markdown_intro[] =
     "  error. Lines of comment are left alone.\n"
     "* A key that is absent or null has its default; an explicit `0`, "
     "`false`, `\"\"` or `[]`\n"
-    "  is what it says.\n"
+    "  is what it says, but for the keys that say otherwise.\n"
     "* Unknown keys are warnings, everything else that is wrong is an "
     "error; all are told at\n"
     "  once, with their place.\n"

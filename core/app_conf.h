@@ -23,6 +23,9 @@ struct bt_app_module {
     const struct bt_conf_table *table;
     const char *section;             /* key in the file: "functions" */
     const struct bt_app_mark *marks; /* up to a NULL key */
+    /* For `baetyl check`: what only the file system can tell of a section that is right
+     * by itself. NULL: nothing. */
+    void (*check_files)(struct bt_conf_ctx *ctx, const void *section);
 };
 struct bt_app_modules {
     const struct bt_app_module *items;
@@ -63,6 +66,9 @@ int bt_app_load(const struct bt_app_modules *modules, const char *path, unsigned
 int bt_app_load_text(const struct bt_app_modules *modules, const char *name,
                      struct bt_slice text, unsigned chosen,
                      struct bt_app **out) BT_MUST_CHECK;
+/* Has the modules look at the files that the configuration names. 0, or BT_ECONF after
+ * adding to the messages. */
+int bt_app_check_files(struct bt_app *app) BT_MUST_CHECK;
 void bt_app_free(struct bt_app *app); /* NULL is fine */
 /* The section of a module by its name, or NULL. */
 void *bt_app_section(const struct bt_app *app, const char *module);

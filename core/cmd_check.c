@@ -1,5 +1,6 @@
 /* `baetyl check` and `baetyl config`: load the configuration as `start` does, start
- * nothing. Failure modes: a wrong configuration: every message on standard error, exit 1.
+ * nothing. `check` looks at the files that it names, too. Failure modes: a wrong
+ * configuration: every message on standard error, exit 1.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -25,8 +26,8 @@ static const struct bt_cli_usage check_usage = {
     .name = "check",
     .args = "",
     .about =
-        "Check the configuration. Prints OK! and exits 0, or prints everything that is\n"
-        "wrong, with file, line and column, and exits 1.",
+        "Check the configuration and the files it names. Prints OK! and exits 0, or\n"
+        "prints everything that is wrong, with file, line and column, and exits 1.",
     .opts = opts,
     .n_opts = BT_ARRAY_LEN(opts) - 1,
 };
@@ -51,7 +52,7 @@ static int parse(const struct bt_cli_usage *usage, int argc, char **argv,
 }
 
 /* NULL after saying what is wrong. */
-static struct bt_app *load(const struct options *o)
+static struct bt_app *load(const struct options *o, bool files)
 {
     struct bt_app *app = NULL;
     int r;
@@ -61,6 +62,8 @@ static struct bt_app *load(const struct options *o)
         return NULL;
     }
     r = bt_app_load(&bt_app_modules, bt_app_find_file(o->config), 0, &app);
+    if (r == 0 && files)
+        r = bt_app_check_files(app);
     if (app != NULL)
         fputs(bt_conf_messages(app->ctx), stderr);
     else
@@ -79,7 +82,7 @@ int bt_cmd_check(int argc, char **argv)
 
     if (first < 0)
         return bt_cli_status(first);
-    app = load(&o);
+    app = load(&o, true);
     if (app == NULL)
         return BT_CLI_FAILED;
     bt_app_free(app);
@@ -108,7 +111,7 @@ int bt_cmd_config(int argc, char **argv)
         return bt_cli_status(first);
     if (o.markdown)
         return print(bt_app_markdown(&bt_app_modules, &text), &text);
-    app = load(&o);
+    app = load(&o, false);
     if (app == NULL)
         return BT_CLI_FAILED;
     r = bt_app_print(app, &text);

@@ -34,6 +34,8 @@ enum bt_conf_kind {
 #define BT_CONF_REQUIRED 4u /* absent or empty is an error */
 #define BT_CONF_IGNORED \
     8u /* accepted for compatibility, has no effect; documented as such */
+#define BT_CONF_ZERO \
+    16u /* an explicit zero (or empty text) is the default, as in the original */
 
 struct bt_conf_strings {
     char **items;

@@ -328,6 +328,7 @@ static int print_notes(struct bt_buf *out, unsigned flags)
         const char *note;
     } notes[] = {
         { BT_CONF_REQUIRED, " Required." },
+        { BT_CONF_ZERO, " Zero or empty is the default." },
         { BT_CONF_RELOAD, " Taken over by a reload." },
         { BT_CONF_SECRET, " Never printed." },
         { BT_CONF_IGNORED, " Accepted for compatibility; has no effect." },

@@ -19,6 +19,15 @@ static int fill_table(const struct bt_conf_scope *s, const struct bt_conf_table 
 
 /* ---- lists ---- */
 
+static void record(const struct bt_conf_scope *s, const void *obj, const char *key,
+                   const char *path, struct bt_yaml_pos pos)
+{
+    struct bt_conf_record r = { .obj = obj, .key = key, .path = path };
+
+    r.pos = bt_conf_place(s->ctx, pos);
+    bt_conf_record(s->ctx, &r);
+}
+
 static bool fits(const struct bt_conf_target *t, const struct bt_yaml_node *node)
 {
     size_t max = t->row->max != 0 ? (size_t)t->row->max : BT_CONF_MAX_ITEMS;
@@ -29,6 +38,19 @@ static bool fits(const struct bt_conf_target *t, const struct bt_yaml_node *node
     snprintf(expected, sizeof(expected), "at most %zu items", max);
     bt_conf_report_value(t, node, expected);
     return false;
+}
+
+/* Where an item was written, as "listen[2]", for checks that complain about one. */
+static void record_item(const struct bt_conf_target *t, void *obj, size_t i,
+                        struct bt_yaml_pos pos)
+{
+    char key[BT_CONF_MAX_PATH];
+    const char *copy;
+
+    snprintf(key, sizeof(key), "%.200s[%zu]", t->row->key, i);
+    copy = bt_conf_copy(t->scope->ctx, key);
+    if (copy != NULL)
+        record(t->scope, obj, copy, NULL, pos);
 }
 
 static void read_strings(const struct bt_conf_target *t, const struct bt_yaml_node *node)
@@ -55,6 +77,7 @@ static void read_strings(const struct bt_conf_target *t, const struct bt_yaml_no
     item.path = path;
     for (const struct bt_yaml_node *c = node->first; c != NULL; c = c->next, i++) {
         snprintf(path, sizeof(path), "%.200s[%zu]", t->path, i);
+        record_item(t, (char *)t->member - t->row->offset, i, c->pos);
         if (bt_yaml_is_null(c))
             bt_conf_report_value(&item, c, "a text");
         else
@@ -203,15 +226,6 @@ static struct bt_yaml_node *find(const struct bt_conf_scope *s, struct bt_yaml_n
             found = hit;
     }
     return found;
-}
-
-static void record(const struct bt_conf_scope *s, const void *obj, const char *key,
-                   const char *path, struct bt_yaml_pos pos)
-{
-    struct bt_conf_record r = { .obj = obj, .key = key, .path = path };
-
-    r.pos = bt_conf_place(s->ctx, pos);
-    bt_conf_record(s->ctx, &r);
 }
 
 static void check_required(const struct bt_conf_target *t,

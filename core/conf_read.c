@@ -160,8 +160,19 @@ bool bt_conf_is_scalar(enum bt_conf_kind kind)
     return scalar_readers[kind] != NULL;
 }
 
+static bool is_zero(const char *s)
+{
+    uint64_t n = 1;
+    int64_t ms = 1;
+
+    return (bt_conf_parse_bytes(s, &n) == 0 && n == 0) ||
+           (bt_conf_parse_ms(s, &ms) == 0 && ms == 0);
+}
+
 int bt_conf_read_plain(const struct bt_conf_row *row, const char *s, void *member)
 {
+    if ((row->flags & BT_CONF_ZERO) != 0 && is_zero(s))
+        s = row->def;
     return scalar_readers[row->kind](row, s, member);
 }
 
@@ -191,11 +202,14 @@ void bt_conf_read_string(const struct bt_conf_target *t, const struct bt_yaml_no
         snprintf(expected, sizeof(expected), "a text of at most %" PRId64 " bytes",
                  row->max);
         bt_conf_report_value(t, node, expected);
-    } else if (row->match != NULL && !is_match(row->match, node->text)) {
+    } else if (row->match != NULL && !is_match(row->match, node->text) &&
+               ((row->flags & BT_CONF_REQUIRED) == 0 || *node->text != '\0')) {
         snprintf(expected, sizeof(expected), "a text that matches %s", row->match);
         bt_conf_report_value(t, node, expected);
     } else {
-        *out = bt_conf_copy(t->scope->ctx, node->text);
+        bool by_default = (row->flags & BT_CONF_ZERO) != 0 && *node->text == '\0';
+
+        *out = bt_conf_copy(t->scope->ctx, by_default ? row->def : node->text);
     }
 }
 

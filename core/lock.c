@@ -9,10 +9,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/log.h"
 
 #define LOCK_FILE ".baetyl.lock"
 
@@ -43,8 +45,11 @@ int bt_lock_take_file(struct bt_lock *lock, const char *path)
 
     lock->holder = 0;
     lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock->fd < 0)
-        return bt_origin(BT_EIO, "cannot open a lock file");
+    if (lock->fd < 0) {
+        bt_log(BT_LOG_ERROR, "CORE-LOCK", "cannot open a lock file",
+               "path=%s error=" BT_LOG_Q, path, strerror(errno));
+        return BT_EIO;
+    }
     if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0) {
         r = write_holder(lock->fd);
     } else if (errno == EWOULDBLOCK) {

@@ -67,8 +67,11 @@ int bt_log_open(const struct bt_log_conf *conf)
         next.max_size = (uint64_t)BT_MIN(conf->size_mb, MAX_SIZE_MB) * 1024u * 1024u;
         next.age_days = conf->age_days;
         next.backup_count = conf->backup_count;
-        if (bt_log_file_open(&next, conf->path) != 0)
-            return bt_origin(BT_EIO, "cannot open the log file");
+        if (bt_log_file_open(&next, conf->path) != 0) {
+            bt_log(BT_LOG_ERROR, "CORE-LOG", "cannot open the log file (logger.path)",
+                   "path=%s error=" BT_LOG_Q, conf->path, strerror(errno));
+            return BT_EIO;
+        }
     }
     pthread_mutex_lock(&lock);
     bt_log_file_close(&file);

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/yaml_hint.h"
 
 struct block {
     struct block *next;
@@ -334,16 +335,36 @@ static struct bt_yaml_pos reader_position(const yaml_parser_t *p, const char *te
     return pos;
 }
 
+/* libyaml counts characters, not bytes. */
+static char char_at(const char *text, size_t len, size_t index)
+{
+    for (size_t i = 0; i < len; i++)
+        if (((unsigned char)text[i] & 0xc0) != 0x80 && index-- == 0)
+            return text[i];
+    return '\0';
+}
+
 static int syntax_error(struct builder *b, const yaml_parser_t *p, const char *text,
                         size_t len)
 {
     char message[200];
+    size_t at = p->problem_mark.index;
     struct bt_yaml_pos pos = position(p->problem_mark);
+    const struct bt_yaml_hint *hint;
 
     if (p->error == YAML_MEMORY_ERROR)
         return BT_ENOMEM;
-    if (p->error == YAML_READER_ERROR)
-        pos = reader_position(p, text, len);
+    if (p->error == YAML_READER_ERROR) {
+        snprintf(message, sizeof(message), "the file is not UTF-8 text: %s", p->problem);
+        return reject(b, reader_position(p, text, len), message);
+    }
+    hint = bt_yaml_hint(p->problem, p->context, char_at(text, len, at));
+    if (hint != NULL) {
+        if (hint->at_beginning && p->context != NULL)
+            pos = position(p->context_mark);
+        snprintf(message, sizeof(message), "not valid YAML: %s", hint->text);
+        return reject(b, pos, message);
+    }
     snprintf(message, sizeof(message), "not valid YAML: %s%s%s",
              p->problem != NULL ? p->problem : "cannot be read",
              p->context != NULL ? " " : "", p->context != NULL ? p->context : "");

@@ -121,7 +121,7 @@ static const struct bt_conf_row rule_rows[] = {
     BT_CONF_ROW(struct fm_rule_conf, "retry.max", U32, retry_max, "3",
                 "Attempts in total when an instance breaks during the call; an exception "
                 "of the handler and a time-out are answers and not tried again.",
-                .min = 1, .max = 100),
+                .min = 1, .max = 100, .flags = BT_CONF_ZERO),
 };
 
 static const struct bt_conf_table rule_table = {
@@ -154,26 +154,27 @@ static const struct bt_conf_row function_rows[] = {
                 "Instances that are always ready.", .max = FM_MAX_INSTANCES),
     BT_CONF_ROW(struct fm_function_conf, "instance.max", U32, max, "1",
                 "Most instances; with 1 the order of messages is kept.", .min = 1,
-                .max = FM_MAX_INSTANCES),
+                .max = FM_MAX_INSTANCES, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "instance.idletime", MS, idle, "10m",
                 "An instance above the minimum that was idle for so long is stopped.",
-                .min = 1, .max = 365 * DAY_MS),
+                .min = 1, .max = 365 * DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "instance.evicttime", MS, evict, "1m",
-                "Time between two looks for idle instances.", .min = 1, .max = DAY_MS),
+                "Time between two looks for idle instances.", .min = 1, .max = DAY_MS,
+                .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "message.length.max", BYTES, max_message, "4m",
                 "Most bytes of one call and of one reply, as framed.", .min = 1024,
-                .max = (int64_t)FM_MAX_MESSAGE),
+                .max = (int64_t)FM_MAX_MESSAGE, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "instance.message.length.max", BYTES,
                 max_message_alias, "4m",
                 "The same as message.length.max, which wins when both are written.",
-                .min = 1024, .max = (int64_t)FM_MAX_MESSAGE),
+                .min = 1024, .max = (int64_t)FM_MAX_MESSAGE, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "backoff.max", MS, backoff_max, "1m",
                 "Longest time between two attempts to start an instance.", .min = 1,
-                .max = DAY_MS),
+                .max = DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "timeout", MS, timeout, "30s",
                 "Time for the start of an instance, and for one call with all its "
                 "attempts.",
-                .min = 1, .max = DAY_MS),
+                .min = 1, .max = DAY_MS, .flags = BT_CONF_ZERO),
 };
 
 static void check_function(struct bt_conf_ctx *ctx, void *obj)

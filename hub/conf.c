@@ -6,6 +6,7 @@
  * The checks below look at what a row cannot: topics, addresses, names used twice. */
 #include "hub/conf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,26 @@ bool hub_conf_topic_ok(const char *topic, bool wild)
            (wild ? bt_mqtt_filter_ok(s) : bt_mqtt_topic_ok(s));
 }
 
+/* Why hub_conf_topic_ok says no. */
+static const char *hub_conf_topic_fault(const char *topic, bool wild)
+{
+    static const char not_last[] = "# has to be the last level, and alone in it";
+    const char *hash = strchr(topic, '#');
+
+    if (*topic == '\0')
+        return "it is empty";
+    if (*topic == '$')
+        return "topics that begin with $ are the hub's own (a permit of the action sub "
+               "may be $SYS/...)";
+    if (!wild)
+        return strpbrk(topic, "+#") != NULL ? "+ and # are for filters"
+                                            : "it is too long or no UTF-8";
+    if (hash != NULL && (hash[1] != '\0' || (hash != topic && hash[-1] != '/')))
+        return not_last;
+    return strchr(topic, '+') != NULL ? "+ has to be a whole level"
+                                      : "it is too long or no UTF-8";
+}
+
 /* The original refuses all that begins with $; here a subscriber may be given $SYS/. */
 static bool hub_conf_permit_ok(const char *filter, bool sys)
 {
@@ -40,10 +61,15 @@ static bool hub_conf_permit_ok(const char *filter, bool sys)
 static void check_filters(struct bt_conf_ctx *ctx, const struct hub_permission *p,
                           const char *key, const struct bt_conf_strings *list)
 {
-    for (size_t i = 0; i < list->n; i++)
-        if (!hub_conf_permit_ok(list->items[i], p->action == 1))
-            bt_conf_error_at(ctx, p, key, "%s topic(%s) invalid", actions[p->action],
-                             list->items[i]);
+    char item[32];
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (hub_conf_permit_ok(list->items[i], p->action == 1))
+            continue;
+        snprintf(item, sizeof(item), "%s[%zu]", key, i);
+        bt_conf_error_at(ctx, p, item, "%s topic(%.200s) invalid: %s", actions[p->action],
+                         list->items[i], hub_conf_topic_fault(list->items[i], true));
+    }
 }
 
 static void check_permission(struct bt_conf_ctx *ctx, void *obj)
@@ -135,12 +161,14 @@ static void check_rule(struct bt_conf_ctx *ctx, void *obj)
 
     if (!hub_conf_topic_ok(r->source.topic, true))
         bt_conf_error_at(ctx, r, "source.topic",
-                         "[{Topic:%s QOS:%u}] source topic invalid", r->source.topic,
-                         (unsigned)r->source.qos);
+                         "[{Topic:%.200s QOS:%u}] source topic invalid: %s",
+                         r->source.topic, (unsigned)r->source.qos,
+                         hub_conf_topic_fault(r->source.topic, true));
     if (!hub_conf_topic_ok(r->target.topic, false))
         bt_conf_error_at(ctx, r, "target.topic",
-                         "[{Topic:%s QOS:%u}] target topic invalid", r->target.topic,
-                         (unsigned)r->target.qos);
+                         "[{Topic:%.200s QOS:%u}] target topic invalid: %s",
+                         r->target.topic, (unsigned)r->target.qos,
+                         hub_conf_topic_fault(r->target.topic, false));
 }
 
 static const struct bt_conf_row rule_rows[] = {
@@ -261,14 +289,16 @@ static const struct bt_conf_row hub_rows[] = {
             "Output waiting for one connection before QoS 0 messages are dropped.",
             .min = 4096, .max = 1073741824, .flags = BT_CONF_RELOAD),
     HUB_ROW("message.length.max", BYTES, max_packet, "4m", "Largest MQTT packet.",
-            .min = 64, .max = BT_MQTT_MAX_REMAINING, .flags = BT_CONF_RELOAD),
+            .min = 64, .max = BT_MQTT_MAX_REMAINING,
+            .flags = BT_CONF_RELOAD | BT_CONF_ZERO),
     HUB_ROW("message.egress.qos1.buffer.size", U32, max_inflight, "100",
             "Unacknowledged deliveries of one session.", .min = 1, .max = 65535,
-            .flags = BT_CONF_RELOAD),
+            .flags = BT_CONF_RELOAD | BT_CONF_ZERO),
     HUB_ROW("message.ingress.qos1.cleanup.retention", MS, retention, "48h",
             "Messages that wait longer than this for a session are removed; 0 is never."),
     HUB_ROW("message.ingress.qos1.cleanup.interval", MS, cleanup_interval, "1m",
-            "Time between two searches for such messages.", .min = 1, .max = 86400000),
+            "Time between two searches for such messages.", .min = 1, .max = 86400000,
+            .flags = BT_CONF_ZERO),
     HUB_ROW("recorder.clients", U32, recorder_clients, "1024",
             "Clients whose last drops, refusals and disconnects are kept in memory for "
             "`baetyl why`; 0 keeps nothing.",
@@ -278,20 +308,19 @@ static const struct bt_conf_row hub_rows[] = {
             "topics off.",
             .max = 3600000),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
-            "Folder of the database."),
+            "Folder of the database.", .flags = BT_CONF_ZERO),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
             "Longest time to drain on stop; the process's own grace comes first.",
-            .min = 1),
+            .min = 1, .flags = BT_CONF_ZERO),
     NOT_USED("certificate.insecure", BOOL, ignored_bool, "false"),
-    NOT_USED("message.ingress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
-    NOT_USED("message.ingress.qos1.buffer.size", BYTES, ignored_u64, "100", .min = 1),
-    NOT_USED("message.ingress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1),
-    NOT_USED("message.egress.qos0.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
-    NOT_USED("message.egress.qos1.batch.max", BYTES, ignored_u64, "50", .min = 1,
-             .max = 10000),
+    NOT_USED("message.ingress.qos0.buffer.size", BYTES, ignored_u64, "10000"),
+    NOT_USED("message.ingress.qos1.buffer.size", BYTES, ignored_u64, "100"),
+    NOT_USED("message.ingress.qos1.batch.max", BYTES, ignored_u64, "50"),
+    NOT_USED("message.egress.qos0.buffer.size", BYTES, ignored_u64, "10000"),
+    NOT_USED("message.egress.qos1.batch.max", BYTES, ignored_u64, "50", .max = 10000),
     NOT_USED("message.egress.qos1.retry.interval", MS, ignored_ms, "20s"),
-    NOT_USED("message.offset.buffer.size", BYTES, ignored_u64, "10000", .min = 1),
-    NOT_USED("message.offset.batch.max", BYTES, ignored_u64, "100", .min = 1),
+    NOT_USED("message.offset.buffer.size", BYTES, ignored_u64, "10000"),
+    NOT_USED("message.offset.batch.max", BYTES, ignored_u64, "100"),
     NOT_USED("metrics.report.interval", MS, ignored_ms, "1m"),
     NOT_USED("status.logging.enable", BOOL, ignored_bool, "false"),
     NOT_USED("status.logging.interval", MS, ignored_ms, "60s"),

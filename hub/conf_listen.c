@@ -1,6 +1,7 @@
 /* Where the hub listens: plain addresses (`listen`), and addresses with options
  * (`listeners`). Both are checked here, so that a wrong one is told with its place in the
  * file and not by a failing start. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/mqtt.h"
@@ -105,12 +106,12 @@ static bool is_tls(const char *address)
     return hub_listen_url_parse(address, &url) == 0 && url.tls;
 }
 
-/* obj with its certificate, for an address that speaks TLS. */
-static void check_cert(struct bt_conf_ctx *ctx, const void *obj, const char *address,
-                       const struct hub_cert_conf *c)
+/* obj with its certificate, for an address (at key) that speaks TLS. */
+static void check_cert(struct bt_conf_ctx *ctx, const void *obj, const char *key,
+                       const char *address, const struct hub_cert_conf *c)
 {
     if (!given(c->cert) || !given(c->key))
-        bt_conf_error_at(ctx, obj, "certificate.cert",
+        bt_conf_error_at(ctx, obj, key,
                          "%.200s needs certificate.cert and certificate.key", address);
     if (c->require == BT_TLS_REQUIRED && !given(c->ca))
         bt_conf_error_at(ctx, obj, "certificate.ca",
@@ -136,6 +137,46 @@ static void inherit_cert(const struct bt_conf_ctx *ctx, const struct hub_conf *c
         l->cert.version = conf->cert.version;
 }
 
+/* The i-th address of both lists. */
+static const char *address(const struct hub_conf *conf, size_t i)
+{
+    const struct hub_listener_conf *list = conf->listeners.items;
+
+    return i < conf->listen.n ? conf->listen.items[i] : list[i - conf->listen.n].address;
+}
+
+/* There are at most HUB_MAX_LISTENERS; a port that the system chooses may be asked for
+ * again. */
+static void check_twice(struct bt_conf_ctx *ctx, const struct hub_conf *conf, size_t i)
+{
+    const struct hub_listener_conf *list = conf->listeners.items;
+    struct hub_listen_url url;
+    char item[32];
+    size_t j = 0;
+
+    if (hub_listen_url_parse(address(conf, i), &url) != 0 ||
+        (url.kind == HUB_LISTEN_TCP && url.port == 0))
+        return;
+    while (j < i && strcmp(address(conf, i), address(conf, j)) != 0)
+        j++;
+    snprintf(item, sizeof(item), "listen[%zu]", i);
+    if (j < i && i < conf->listen.n)
+        bt_conf_error_at(ctx, conf, item, "%.200s is there twice", address(conf, i));
+    else if (j < i)
+        bt_conf_error_at(ctx, &list[i - conf->listen.n], "address",
+                         "%.200s is there twice", address(conf, i));
+}
+
+static void check_plain(struct bt_conf_ctx *ctx, const struct hub_conf *conf, size_t i)
+{
+    char item[32];
+
+    snprintf(item, sizeof(item), "listen[%zu]", i);
+    if (hub_conf_check_address(ctx, conf, item, conf->listen.items[i]) &&
+        is_tls(conf->listen.items[i]))
+        check_cert(ctx, conf, item, conf->listen.items[i], &conf->cert);
+}
+
 void hub_conf_check_listen(struct bt_conf_ctx *ctx, struct hub_conf *conf)
 {
     struct hub_listener_conf *list = conf->listeners.items;
@@ -144,16 +185,18 @@ void hub_conf_check_listen(struct bt_conf_ctx *ctx, struct hub_conf *conf)
     if (conf->listeners.n > 0 && !bt_conf_given(ctx, conf, "listen"))
         conf->listen.n = 0;
     for (size_t i = 0; i < conf->listen.n; i++)
-        if (hub_conf_check_address(ctx, conf, "listen", conf->listen.items[i]) &&
-            is_tls(conf->listen.items[i]))
-            check_cert(ctx, conf, conf->listen.items[i], &conf->cert);
+        check_plain(ctx, conf, i);
     for (size_t i = 0; i < conf->listeners.n; i++) {
         if (!is_tls(list[i].address))
             continue;
         inherit_cert(ctx, conf, &list[i]);
-        check_cert(ctx, &list[i], list[i].address, &list[i].cert);
+        check_cert(ctx, &list[i], "address", list[i].address, &list[i].cert);
     }
-    if (conf->listen.n + conf->listeners.n > HUB_MAX_LISTENERS)
+    if (conf->listen.n + conf->listeners.n > HUB_MAX_LISTENERS) {
         bt_conf_error_at(ctx, conf, "listeners", "more than %u addresses",
                          HUB_MAX_LISTENERS);
+        return;
+    }
+    for (size_t i = 1; i < conf->listen.n + conf->listeners.n; i++)
+        check_twice(ctx, conf, i);
 }

@@ -6,6 +6,7 @@
  * The search goes through the rules in the file's order and depth first with its own
  * stack, so that the same file always names the same rule and a long chain does not
  * exhaust the thread's stack. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,8 @@ struct graph {
     uint8_t *colour; /* by place in the file */
     size_t *stack;   /* rules on the path */
     size_t *next;    /* where in sorted each of them goes on */
+    size_t depth;    /* of the cycle that was found, and */
+    size_t first;    /* the rule on the path that its last one feeds */
 };
 
 static int by_topics(const void *pa, const void *pb)
@@ -58,8 +61,11 @@ static bool descend(struct graph *g, size_t *depth, bool *cycle)
         if (g->colour[i] == BLACK || !feeds(&g->rules[at], to))
             continue;
         *cycle = g->colour[i] == GREY;
-        if (*cycle)
+        if (*cycle) {
+            g->depth = *depth;
+            g->first = i;
             return true;
+        }
         g->colour[i] = GREY;
         g->stack[*depth] = i;
         g->next[(*depth)++] = 0;
@@ -88,14 +94,32 @@ static size_t search(struct graph *g, size_t start)
     return g->n;
 }
 
+/* "a -> b, b/# -> a": the rules of the cycle, in its order, as many as fit. */
+static void describe(const struct graph *g, char *out, size_t size)
+{
+    size_t from = 0, n = 0;
+
+    while (g->stack[from] != g->first)
+        from++;
+    for (size_t i = from; i < g->depth && n < size; i++) {
+        const struct hub_rule_conf *r = &g->rules[g->stack[i]];
+
+        n += (size_t)snprintf(out + n, size - n, "%s%.60s -> %.60s", i > from ? ", " : "",
+                              r->source.topic, r->target.topic);
+    }
+}
+
 static void check_cycle(struct bt_conf_ctx *ctx, struct graph *g)
 {
     for (size_t i = 0; i < g->n; i++) {
         size_t found = g->colour[i] == WHITE ? search(g, i) : g->n;
 
         if (found < g->n) {
+            char text[400];
+
+            describe(g, text, sizeof(text));
             bt_conf_error_at(ctx, &g->rules[found], "target.topic",
-                             "found cycle in source and target config");
+                             "found cycle in source and target config: %s", text);
             return;
         }
     }

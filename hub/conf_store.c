@@ -38,8 +38,8 @@ static void check_durability(struct bt_conf_ctx *ctx, struct hub_conf *conf)
         conf->durability = HUB_DURABILITY_BATCHED;
     } else {
         bt_conf_error_at(ctx, conf, "durability",
-                         "durability: \"%.64s\": expected full, memory or batched(TIME) "
-                         "with a time from 1ms to 1m",
+                         "expected full, memory or batched(TIME) with a time from 1ms to "
+                         "1m, found \"%.64s\"",
                          text);
     }
 }
@@ -48,7 +48,7 @@ void hub_conf_check_store(struct bt_conf_ctx *ctx, struct hub_conf *conf)
 {
     check_durability(ctx, conf);
     if (conf->max_disk != 0 && conf->max_disk < MIN_DISK)
-        bt_conf_error_at(ctx, conf, "limits.disk", "limits.disk: at least 8m, or 0");
+        bt_conf_error_at(ctx, conf, "limits.disk", "expected at least 8m, or 0");
     if (conf->max_memory != 0 && conf->max_memory < MIN_MEMORY)
-        bt_conf_error_at(ctx, conf, "limits.memory", "limits.memory: at least 4m, or 0");
+        bt_conf_error_at(ctx, conf, "limits.memory", "expected at least 4m, or 0");
 }

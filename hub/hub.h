@@ -115,6 +115,9 @@ struct hub_conf {
     int64_t ignored_ms;
 };
 extern const struct bt_conf_table hub_conf_table;
+/* Certificates and folders as they are now, for `baetyl check`; blocks. conf is a struct
+ * hub_conf that the table filled; reports to ctx. */
+void hub_conf_check_files(struct bt_conf_ctx *ctx, const void *conf);
 extern const struct bt_module_ops hub_module; /* instance type: struct hub */
 
 /* ---- In-process client: the same session as a network client, without the socket. ----

@@ -109,7 +109,8 @@ static const struct addrinfo *choose(const struct hub_listener *l,
     return list;
 }
 
-static int bind_tcp(struct hub_listener *l)
+/* *why: the reason when errno is not. */
+static int bind_tcp(struct hub_listener *l, const char **why)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
@@ -121,7 +122,7 @@ static int bind_tcp(struct hub_listener *l)
     (void)snprintf(port, sizeof(port), "%u", (unsigned)l->url.port);
     r = getaddrinfo(l->url.host[0] == '\0' ? NULL : l->url.host, port, &hints, &list);
     if (r != 0) {
-        errno = r == EAI_SYSTEM ? errno : EADDRNOTAVAIL;
+        *why = r == EAI_SYSTEM ? NULL : gai_strerror(r);
         return -1;
     }
     to = choose(l, list);
@@ -192,6 +193,7 @@ static int open_one(struct hub *hub, const char *address,
                     const struct hub_listener_conf *conf)
 {
     struct hub_listener *l = bt_calloc(1, sizeof(*l));
+    const char *why = NULL;
     int r;
 
     if (l == NULL)
@@ -202,12 +204,12 @@ static int open_one(struct hub *hub, const char *address,
     hub->listeners = l;
     if (hub_listen_url_parse(address, &l->url) != 0)
         return BT_ECONF;
-    r = l->url.kind == HUB_LISTEN_UNIX ? bind_unix(l) : bind_tcp(l);
+    r = l->url.kind == HUB_LISTEN_UNIX ? bind_unix(l) : bind_tcp(l, &why);
     if (r == 0)
         r = listen(l->fd, BACKLOG);
     if (r != 0) {
         bt_log(BT_LOG_ERROR, "HUB-LISTEN", "cannot listen on this address",
-               "address=%s error=\"%s\"", address, strerror(errno));
+               "address=%s error=\"%s\"", address, why != NULL ? why : strerror(errno));
         return BT_EIO;
     }
     l->open = true;

@@ -417,8 +417,11 @@ static int make_dir(char *path)
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return bt_origin(BT_EIO, "creating the store's folder");
+        if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+            bt_log(BT_LOG_ERROR, "HUB-STORE", "cannot create the folder of storage.dir",
+                   "path=%s error=" BT_LOG_Q, path, strerror(errno));
+            return BT_EIO;
+        }
         *p = '/';
     }
     return 0;

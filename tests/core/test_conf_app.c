@@ -48,8 +48,8 @@ static const struct bt_app_mark fm_marks[] = { { "rules", false },
                                                { "functions", true },
                                                { NULL, false } };
 static const struct bt_app_module items[] = {
-    { &hub_ops, &hub_table, "hub", hub_marks },
-    { &fm_ops, &fm_table, "functions", fm_marks },
+    { &hub_ops, &hub_table, "hub", hub_marks, NULL },
+    { &fm_ops, &fm_table, "functions", fm_marks, NULL },
 };
 static const struct bt_app_modules modules = { items, 2 };
 

@@ -55,7 +55,7 @@ static const struct bt_module_ops ops = { .name = "sample" };
 static const struct bt_app_mark marks[] = { { "listen", false },
                                             { "rules", true },
                                             { NULL, false } };
-static const struct bt_app_module module = { &ops, &table, "hub", marks };
+static const struct bt_app_module module = { &ops, &table, "hub", marks, NULL };
 static const struct bt_app_modules modules = { &module, 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

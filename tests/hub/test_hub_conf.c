@@ -133,7 +133,7 @@ TEST(refused)
         { "subscriptions: [{source: {topic: a, qos: 2}, target: {topic: b}}]", "qos" },
         { "subscriptions: [{source: {topic: a}}]", "target.topic" },
         { "message.egress.qos1.buffer.size: 65536", "65535" },
-        { "message.egress.qos1.buffer.size: 0", "from 1" },
+        { "message.egress.qos1.buffer.size: -1", "from 1" },
         { "message.length.max: 1x", "message.length.max" },
         { "message.length.max: 1g", "message.length.max" },
         { "durability: maybe", "expected full, memory or batched(TIME)" },
