@@ -68,7 +68,7 @@ CPPFLAGS_ALL := -D_GNU_SOURCE $(TP_INCLUDE) $(TP_DEFINES) $(LIBCFLAGS)
 # Our sources: a file pair x_linux.c / x_darwin.c is the only way to depend on the system.
 MODULES := core hub agent bridge funcmgr runtime-embed
 OTHER_OS := $(if $(filter darwin,$(OS)),linux,darwin)
-SOURCES := $(filter-out %_$(OTHER_OS).c runtime-embed/embed.c,$(wildcard $(MODULES:%=%/*.c)))
+SOURCES := $(filter-out %_$(OTHER_OS).c runtime-embed/embed.c,$(wildcard $(MODULES:%=%/*.c) $(MODULES:%=%/*/*.c)))
 EMBEDDED := $(patsubst runtime-embed/runtime.%,%,$(wildcard runtime-embed/runtime.py runtime-embed/runtime.js))
 GEN := $(EMBEDDED:%=$(BUILD)/gen/runtime_%.o)
 MAIN := $(filter core/main.c,$(SOURCES))

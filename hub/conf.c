@@ -126,7 +126,7 @@ static void check_principal(struct bt_conf_ctx *ctx, void *obj)
                          "a principal has a password or a certificate, not both");
 }
 
-/* Longer than any of these cannot be compared in constant time (hub/auth.c). */
+/* Longer than any of these cannot be compared in constant time (hub/access/auth.c). */
 static const struct bt_conf_row principal_rows[] = {
     BT_CONF_ROW(struct hub_principal_conf, "username", STRING, username, NULL,
                 "The name a client logs in with.", .max = 1024, .match = "^[^$]",

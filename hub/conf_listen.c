@@ -6,9 +6,9 @@
 
 #include "core/mqtt.h"
 #include "core/tls.h"
-#include "hub/auth.h"
+#include "hub/access/auth.h"
 #include "hub/conf.h"
-#include "hub/listen_url.h"
+#include "hub/net/listen_url.h"
 
 #define FORMS \
     "tcp://host:port, ssl://host:port, ws://host:port, wss://host:port or unix:///path"

@@ -6,12 +6,12 @@
 #include <stdatomic.h>
 
 #include "core/metric.h"
-#include "hub/auth.h"
+#include "hub/access/auth.h"
+#include "hub/access/throttle.h"
 #include "hub/hub.h"
-#include "hub/match.h"
-#include "hub/retain.h"
-#include "hub/store.h"
-#include "hub/throttle.h"
+#include "hub/route/match.h"
+#include "hub/route/retain.h"
+#include "hub/store/store.h"
 
 struct hub_worker;
 struct hub_listener;

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "core/mbox.h"
-#include "hub/auth.h"
+#include "hub/access/auth.h"
 #include "hub/hub.h"
 
 struct hub;

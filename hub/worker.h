@@ -8,12 +8,12 @@
 
 #include "core/list.h"
 #include "core/mbox.h"
+#include "hub/access/quiet.h"
 #include "hub/hub_internal.h"
-#include "hub/quiet.h"
-#include "hub/session.h"
+#include "hub/observe/stats.h"
+#include "hub/route/xbatch.h"
+#include "hub/session/session.h"
 #include "hub/settings.h"
-#include "hub/stats.h"
-#include "hub/xbatch.h"
 
 /* Kinds of messages in a worker's mailbox. */
 enum hub_worker_msg {
@@ -24,7 +24,7 @@ enum hub_worker_msg {
     HUB_W_ANSWER,    /* struct hub_answer: its commit is done */
     HUB_W_ROWS,      /* struct hub_store_rows */
     HUB_W_LEFT,      /* struct hub_leaving: its messages are safe with others */
-    HUB_W_MOVED,     /* struct hub_ticket: what was moved is safe (hub/move.h) */
+    HUB_W_MOVED,     /* struct hub_ticket: what was moved is safe (hub/session/move.h) */
     HUB_W_DONE,      /* struct hub_op that asked for it: its commit is done */
     HUB_W_LOCAL,     /* struct hub_local_msg: from an in-process client */
     HUB_W_CHECKED,   /* struct hub_check: a password was checked */
@@ -56,7 +56,7 @@ struct hub_leaving;
 struct hub_worker {
     struct hub *hub;
     struct hub_quiet quiet[HUB_QUIET_N];
-    struct hub_proofs *proofs;     /* hub/login.h; NULL until a password was right */
+    struct hub_proofs *proofs; /* hub/access/login.h; NULL until a password was right */
     struct hub_settings *settings; /* what a reload changes; see hub/settings.h */
     const struct hub_conf *conf;   /* of the settings */
     uint32_t index;
@@ -69,7 +69,7 @@ struct hub_worker {
     bool gathered; /* this turn: what other workers submit needs our batch before it */
     struct hub_xbatch *out[HUB_MAX_WORKERS];
     struct hub_session_map sessions;
-    struct hub_leaving *leaving; /* sessions on their way (hub/share.c) */
+    struct hub_leaving *leaving; /* sessions on their way (hub/session/share.c) */
     struct bt_list fresh;        /* connections without CONNECT, the oldest first */
     uint32_t n_fresh;
     struct bt_list conns;     /* all other connections of this worker */
@@ -105,7 +105,7 @@ bool hub_route_share(struct hub_worker *w, struct hub_pub *pub, uint32_t share,
  * tree and store. ticket may be NULL. Returns how many sessions or other workers got it.
  */
 uint32_t hub_route(struct hub_worker *w, struct hub_pub *pub, struct hub_ticket *ticket);
-/* hub/rules.c: the copies that topic rules make of pub. */
+/* hub/route/rules.c: the copies that topic rules make of pub. */
 void hub_rules_route(struct hub_worker *w, const struct hub_pub *pub,
                      struct hub_ticket *ticket);
 bool hub_rules_must_store(struct hub_worker *w, const struct hub_pub *pub);

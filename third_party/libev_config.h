@@ -1,5 +1,6 @@
-/* Options of libev, included before ev.c: left alone it finds neither epoll nor eventfd under musl.
- * The back end is the system's best one, the clock is the monotonic one, nothing is probed. */
+/* Options of libev, included before ev.c: left alone it finds neither epoll nor eventfd
+ * under musl. The back end is the system's best one, the clock is the monotonic one,
+ * nothing is probed. */
 #ifndef BAETYL_LIBEV_CONFIG_H
 #define BAETYL_LIBEV_CONFIG_H
 

@@ -1,14 +1,14 @@
-/* libev as one unit with the one thing its interface lacks. libev never takes a descriptor
- * out of an epoll set: it expects it to be closed. A descriptor that goes on living in
- * another loop must leave the set, or the old loop wakes for it and, later, for whatever
- * file gets its number. */
+/* libev as one unit with the one thing its interface lacks. libev never takes a
+ * descriptor out of an epoll set: it expects it to be closed. A descriptor that goes on
+ * living in another loop must leave the set, or the old loop wakes for it and, later, for
+ * whatever file gets its number. */
 #include "ev.c"
 #include "ev_wrap.h" /* names of the loop's members */
 
 void bt_ev_forget(struct ev_loop *loop, int fd, int closed);
 
-/* The loop's thread. No watcher of the loop may watch fd. closed: it was closed already, so
- * the kernel has taken it out of the set. */
+/* The loop's thread. No watcher of the loop may watch fd. closed: it was closed already,
+ * so the kernel has taken it out of the set. */
 void bt_ev_forget(struct ev_loop *loop, int fd, int closed)
 {
 #if EV_USE_EPOLL

@@ -11,7 +11,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/metric.h"
-#include "hub/store.h"
+#include "hub/store/store.h"
 
 #define WINDOW 16u /* batches submitted and not yet complete */
 

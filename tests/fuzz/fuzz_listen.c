@@ -5,7 +5,7 @@
 
 #include "core/conf.h"
 #include "hub/hub.h"
-#include "hub/listen_url.h"
+#include "hub/net/listen_url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

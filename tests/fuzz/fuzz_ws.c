@@ -2,8 +2,8 @@
  * done for it and in what steps the rest arrives. In whatever steps: the same MQTT bytes
  * come out, the same are answered or the stream ends the same way, and no more is kept or
  * answered than was sent. */
-#include "hub/ws_frame.h"
-#include "hub/ws_stream.h"
+#include "hub/net/ws_frame.h"
+#include "hub/net/ws_stream.h"
 
 #include "core/log.h"
 #include "core/mqtt.h"

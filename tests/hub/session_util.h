@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "hub/conn.h"
+#include "hub/net/conn.h"
 #include "hub/worker.h"
 #include "tests/harness.h"
 

@@ -16,8 +16,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "hub/conn.h"
-#include "hub/listener.h"
+#include "hub/net/conn.h"
+#include "hub/net/listener.h"
 #include "hub/worker.h"
 
 #define SIM_ROUNDS 8

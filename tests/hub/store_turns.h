@@ -1,5 +1,5 @@
 /* The store's turns, driven by hand: who waits for tickets and rows, operations as if the
- * mailbox had delivered them. Include after hub/store.c. */
+ * mailbox had delivered them. Include after hub/store/store.c. */
 #ifndef TESTS_HUB_STORE_TURNS_H
 #define TESTS_HUB_STORE_TURNS_H
 

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
-#include "hub/store_tx.h"
+#include "hub/store/store_tx.h"
 #include "tests/harness.h"
 
 static char test_dir[64];

@@ -1,6 +1,6 @@
 /* Retention counts the time that a message waits in queues, not the time it was retained
  * or kept as a will before. */
-#include "hub/quota.h"
+#include "hub/session/quota.h"
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"
 

@@ -1,5 +1,5 @@
 /* Topic aliases: meaning, bounds, replacement, out of memory. */
-#include "hub/alias.c"
+#include "hub/protocol/alias.c"
 
 #include <stdio.h>
 

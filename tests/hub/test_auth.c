@@ -2,7 +2,7 @@
  */
 #include "tests/harness.h"
 
-#include "hub/auth.c"
+#include "hub/access/auth.c"
 
 static struct bt_slice text(const char *s)
 {

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <utime.h>
 
-#include "hub/certs.c"
+#include "hub/net/certs.c"
 #include "tests/core/tls_certs.h"
 
 #define YEAR_2050 INT64_C(2524608000) /* s */

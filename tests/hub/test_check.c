@@ -1,5 +1,5 @@
 /* The order of password checks: addresses take turns, a flood waits for itself. */
-#include "hub/check.c"
+#include "hub/access/check.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* Connections through a whole hub: framing, limits, time, slow readers, taking over. */
-#include "hub/conn.c"
+#include "hub/net/conn.c"
 
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"

@@ -1,6 +1,6 @@
 /* A queue that drops its oldest at QoS 2: what the session holds in memory keeps its row,
  * or a crash would leave the client with an identifier that nobody releases. */
-#include "hub/quota.h"
+#include "hub/session/quota.h"
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"
 

@@ -1,6 +1,6 @@
 /* Gathering: one chain, whoever is last; and what a session does with entries that reach
  * the store behind later ones. */
-#include "hub/gather.c"
+#include "hub/session/gather.c"
 
 #include "tests/hub/session_util.h"
 

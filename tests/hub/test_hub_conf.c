@@ -4,9 +4,9 @@
 
 #include "core/error.h"
 #include "core/tls.h"
-#include "hub/auth.h"
+#include "hub/access/auth.h"
 #include "hub/conf.c"
-#include "hub/listen_url.h"
+#include "hub/net/listen_url.h"
 
 static struct bt_conf_ctx *ctx;
 static struct hub_conf conf;

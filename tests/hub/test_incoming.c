@@ -1,5 +1,5 @@
 /* The set of identifiers against a plain array, in the order of clients and at random. */
-#include "hub/incoming.c"
+#include "hub/session/incoming.c"
 
 #include "tests/harness.h"
 

@@ -1,6 +1,6 @@
 /* Limits of one client in a whole hub: rates, sizes, stalls, connections without CONNECT,
  * and a reload that changes them. */
-#include "hub/meter.c"
+#include "hub/access/meter.c"
 
 #include "hub/settings.h"
 #include "tests/harness.h"

@@ -1,5 +1,5 @@
 /* In-process clients against a whole hub: the same session as over a socket. */
-#include "hub/local.c"
+#include "hub/session/local.c"
 
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"

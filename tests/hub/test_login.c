@@ -1,8 +1,8 @@
 /* Logins in a whole hub: what waits, what passes at once, what a closed connection leaves
  * behind. The password thread is played by the test. */
-#include "hub/login.c"
+#include "hub/access/login.c"
 
-#include "hub/listener.h"
+#include "hub/net/listener.h"
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"
 

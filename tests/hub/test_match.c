@@ -5,8 +5,8 @@
 #include <pthread.h>
 
 #include "core/mqtt.h"
-#include "hub/match.c"
-#include "hub/match_cache.c"
+#include "hub/route/match.c"
+#include "hub/route/match_cache.c"
 
 static struct bt_slice text(const char *s)
 {

@@ -1,6 +1,6 @@
 /* Messages that move from one queue to another: with the row they had, in one
  * transaction. */
-#include "hub/move.c"
+#include "hub/session/move.c"
 
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"

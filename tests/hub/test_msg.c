@@ -1,5 +1,5 @@
 /* Messages: what is copied, who frees. */
-#include "hub/msg.c"
+#include "hub/route/msg.c"
 
 #include "core/clock.h"
 #include "tests/harness.h"

@@ -2,7 +2,7 @@
  * standard, and the values that must not get in through %c and %u. */
 #include "tests/harness.h"
 
-#include "hub/permit.c"
+#include "hub/access/permit.c"
 
 static const char *const parts[] = { "", "a", "b", "$x", "+", "#" };
 

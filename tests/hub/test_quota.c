@@ -1,5 +1,5 @@
 /* Budgets: levels of memory, what is refused. */
-#include "hub/quota.c"
+#include "hub/session/quota.c"
 
 #include "tests/harness.h"
 

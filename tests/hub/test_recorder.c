@@ -1,7 +1,7 @@
 /* The recorder: one ring a client, made when there is something to say. */
-#include "hub/recorder.c"
+#include "hub/observe/recorder.c"
 
-#include "hub/limit.h"
+#include "hub/access/limit.h"
 #include "tests/hub/session_util.h"
 
 static struct bt_slice text_of(const char *s)

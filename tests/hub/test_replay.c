@@ -1,5 +1,5 @@
 /* Retained messages for a new subscription, more than a connection takes at once. */
-#include "hub/replay.c"
+#include "hub/session/replay.c"
 
 #include "tests/harness.h"
 #include "tests/hub/sim_balance.h"

@@ -5,7 +5,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/mqtt.h"
-#include "hub/retain.c"
+#include "hub/route/retain.c"
 
 static struct bt_slice text(const char *s)
 {

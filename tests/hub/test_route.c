@@ -1,6 +1,6 @@
 /* Routing through a whole hub: workers, groups, retained messages, rules, and that an
  * acknowledgement waits for the store. */
-#include "hub/route.c"
+#include "hub/route/route.c"
 
 #include "tests/harness.h"
 #include "tests/hub/sim_mqtt.h"

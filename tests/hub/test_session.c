@@ -1,7 +1,7 @@
 /* The session's queue: window, order, redelivery, disk backlog. No thread, no socket, no
  * database: the link is a recorder and store operations are read from the worker's batch.
  */
-#include "hub/session.c"
+#include "hub/session/session.c"
 
 #include "tests/hub/session_util.h"
 

@@ -1,5 +1,5 @@
 /* QoS 2 to and from a client: every transition, on one connection and across several. */
-#include "hub/session_qos2.c"
+#include "hub/session/session_qos2.c"
 
 #include "tests/hub/session_util.h"
 

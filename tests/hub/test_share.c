@@ -1,5 +1,5 @@
 /* Shared subscriptions: whose turn it is. */
-#include "hub/share.c"
+#include "hub/session/share.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* The store's turns, driven by hand where time matters, and its thread. */
-#include "hub/store.c"
+#include "hub/store/store.c"
 
 #include "core/db.h"
 #include "tests/hub/store_turns.h"

@@ -1,5 +1,5 @@
 /* The store with an interval between commits, and with a device that fails. */
-#include "hub/store.c"
+#include "hub/store/store.c"
 
 #include "tests/hub/store_turns.h"
 

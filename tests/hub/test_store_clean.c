@@ -1,5 +1,5 @@
 /* Retention, with a clock that the test turns. */
-#include "hub/store_clean.c"
+#include "hub/store/store_clean.c"
 
 #include "tests/hub/store_util.h"
 

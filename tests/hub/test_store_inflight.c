@@ -1,6 +1,6 @@
 /* QoS 2 in the store: released deliveries, identifiers of publishes, what a start finds
  * of them, and a store of the version before. */
-#include "hub/store_inflight.c"
+#include "hub/store/store_inflight.c"
 
 #include "tests/hub/store_util.h"
 

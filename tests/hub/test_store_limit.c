@@ -1,5 +1,5 @@
 /* Limits of one session's queue, and room in the files. */
-#include "hub/store_limit.c"
+#include "hub/store/store_limit.c"
 
 #include "tests/hub/store_util.h"
 

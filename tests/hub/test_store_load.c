@@ -1,5 +1,5 @@
 /* Opening: what is found again, what is set aside. */
-#include "hub/store_load.c"
+#include "hub/store/store_load.c"
 
 #include <sys/wait.h>
 

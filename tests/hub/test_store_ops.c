@@ -1,5 +1,5 @@
 /* The store's operations on a database in memory, without its thread. */
-#include "hub/store_ops.c"
+#include "hub/store/store_ops.c"
 
 #include "tests/hub/store_util.h"
 

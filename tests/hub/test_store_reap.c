@@ -1,5 +1,5 @@
 /* The end of sessions with long queues, bit by bit. */
-#include "hub/store_reap.c"
+#include "hub/store/store_reap.c"
 
 #include "tests/hub/store_util.h"
 

@@ -1,5 +1,5 @@
 /* Retained messages within one transaction: the last of a topic is what is written. */
-#include "hub/store_retain.c"
+#include "hub/store/store_retain.c"
 
 #include "tests/hub/store_util.h"
 

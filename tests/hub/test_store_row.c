@@ -1,5 +1,5 @@
 /* Values of rows that no hub wrote. */
-#include "hub/store_row.c"
+#include "hub/store/store_row.c"
 
 #include "tests/harness.h"
 

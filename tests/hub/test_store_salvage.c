@@ -1,6 +1,6 @@
 /* Damage of every kind to every page of a store and of its log: it opens, and what can be
  * read is there. */
-#include "hub/store_salvage.c"
+#include "hub/store/store_salvage.c"
 
 #include <sys/wait.h>
 

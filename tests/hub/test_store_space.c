@@ -1,5 +1,5 @@
 /* Free pages are given back. */
-#include "hub/store_space.c"
+#include "hub/store/store_space.c"
 
 #include "tests/hub/store_util.h"
 

@@ -1,6 +1,6 @@
-#include "hub/throttle.c"
+#include "hub/access/throttle.c"
 
-#include "hub/ip.c"
+#include "hub/net/ip.c"
 #include "tests/harness.h"
 
 static struct hub_ip v4(uint32_t n)

@@ -2,7 +2,7 @@
  * what waits when the reader has no room, ends. */
 #include "tests/harness.h"
 
-#include "hub/tls_stream.c"
+#include "hub/net/tls_stream.c"
 #include "tests/core/tls_certs.h"
 
 #define YEAR_2050 INT64_C(2524608000000) /* ms */

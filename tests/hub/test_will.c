@@ -1,5 +1,5 @@
 /* Wills: when they go out, when they do not, what the store is told. */
-#include "hub/will.c"
+#include "hub/session/will.c"
 
 #include "core/clock.h"
 #include "tests/harness.h"

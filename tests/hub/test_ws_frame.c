@@ -1,4 +1,4 @@
-#include "hub/ws_frame.c"
+#include "hub/net/ws_frame.c"
 
 #include "tests/harness.h"
 

@@ -1,4 +1,4 @@
-#include "hub/ws_handshake.c"
+#include "hub/net/ws_handshake.c"
 
 #include "core/mem.h"
 #include "tests/harness.h"

@@ -1,4 +1,4 @@
-#include "hub/ws_pack.c"
+#include "hub/net/ws_pack.c"
 
 #include "tests/harness.h"
 

@@ -1,6 +1,6 @@
 /* A WebSocket over a fake lower stream: input in pieces of any size, output that takes
  * only so much. */
-#include "hub/ws_stream.c"
+#include "hub/net/ws_stream.c"
 
 #include "tests/harness.h"
 

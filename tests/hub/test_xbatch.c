@@ -1,4 +1,4 @@
-#include "hub/xbatch.c"
+#include "hub/route/xbatch.c"
 
 #include "tests/harness.h"
 
