@@ -15,7 +15,7 @@
 #include "core/error.h"
 #include "core/tls.h"
 #include "hub/conf.h"
-#include "hub/listen_url.h"
+#include "hub/net/listen_url.h"
 
 static bool begins(const char *text, const char *path)
 {
