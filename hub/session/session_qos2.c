@@ -120,6 +120,17 @@ static void forget(struct hub_session *s, uint16_t pid, uint8_t flags)
     hub_incoming_remove(&s->incoming, pid);
 }
 
+/* A row that is left would make a later message a repetition. */
+static void forget_row(struct hub_session *s, uint16_t pid)
+{
+    struct hub_op *op = hub_op_new(HUB_OP_INCOMING_DEL, s->sid);
+
+    if (op == NULL)
+        return;
+    op->u32 = pid;
+    hub_batch_add(&s->worker->batch, op);
+}
+
 void hub_session_incoming_done(struct hub_session *s, uint16_t pid, uint8_t reason,
                                bool stored)
 {
@@ -128,10 +139,13 @@ void hub_session_incoming_done(struct hub_session *s, uint16_t pid, uint8_t reas
     if (at == NULL)
         return;
     flags = *at;
-    if (reason < 0x80)
+    if (reason < 0x80) {
         *at |= HUB_IN_ANSWERED | (stored ? HUB_IN_STORED : 0);
-    else
+    } else {
         forget(s, pid, flags); /* sent again it is a new message */
+        if (stored)
+            forget_row(s, pid);
+    }
     if ((flags & HUB_IN_OLD) == 0)
         tell(s, BT_MQTT_PUBREC, pid, reason);
 }

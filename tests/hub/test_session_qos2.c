@@ -448,3 +448,19 @@ TEST(what_has_expired_meanwhile_is_released_at_qos_2)
     CHECK_INT(count_ops(HUB_OP_DEQUEUE), 1);
     teardown();
 }
+
+TEST(a_publish_that_failed_leaves_no_identifier_on_disk)
+{
+    struct hub_session *s = setup(true, 2);
+
+    CHECK_INT(hub_incoming_add(&s->incoming, 5, 0), 0);
+    s->n_owed = 1;
+    hub_session_incoming_done(s, 5, BT_MQTT_QUOTA, true);
+    check_said(0, BT_MQTT_PUBREC, 5, BT_MQTT_QUOTA);
+    CHECK_INT(count_ops(HUB_OP_INCOMING_DEL), 1);
+    CHECK_INT(hub_incoming_add(&s->incoming, 6, 0), 0);
+    s->n_owed = 1;
+    hub_session_incoming_done(s, 6, BT_MQTT_QUOTA, false);
+    CHECK_INT(count_ops(HUB_OP_INCOMING_DEL), 1);
+    teardown();
+}
