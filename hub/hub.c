@@ -172,7 +172,7 @@ static uint32_t worker_count(const struct hub_conf *conf)
 static int build(struct hub *hub)
 {
     const struct hub_conf *conf = hub->conf;
-    const struct hub_store_opts store = {
+    struct hub_store_opts store = {
         .dir = conf->storage_dir,
         .memory = conf->durability == HUB_DURABILITY_MEMORY,
         .interval_ms = (uint32_t)conf->commit_interval,
@@ -201,6 +201,7 @@ static int build(struct hub *hub)
     if (hub->index == NULL || hub->retain == NULL || hub->throttle == NULL ||
         hub->sys == NULL)
         return BT_ENOMEM;
+    store.retain = hub->retain;
     r = hub_store_open(&store, &hub->store);
     for (uint32_t i = 0; r == 0 && i < hub->n_workers; i++) {
         hub->workers[i] = hub_worker_new(hub, i);

@@ -166,6 +166,19 @@ bool hub_retain_del(struct hub_retain *r, struct bt_slice topic)
     return old != NULL;
 }
 
+struct hub_msg *hub_retain_get(struct hub_retain *r, struct bt_slice topic)
+{
+    struct hub_trie_node *t;
+    struct hub_msg *m = NULL;
+
+    pthread_mutex_lock(&r->lock);
+    t = hub_trie_find(&r->trie, topic);
+    if (t != NULL && as_node(t)->msg != NULL)
+        m = hub_msg_ref(as_node(t)->msg);
+    pthread_mutex_unlock(&r->lock);
+    return m;
+}
+
 bool hub_retain_has(struct hub_retain *r, const struct hub_msg *m)
 {
     struct hub_trie_node *t;

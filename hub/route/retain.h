@@ -13,6 +13,8 @@ void hub_retain_free(struct hub_retain *r);
 int hub_retain_put(struct hub_retain *r, struct hub_msg *msg) BT_MUST_CHECK;
 /* Any thread. false: there was none. */
 bool hub_retain_del(struct hub_retain *r, struct bt_slice topic);
+/* Any thread. What the topic retains, expired or not, a new reference; NULL: nothing. */
+struct hub_msg *hub_retain_get(struct hub_retain *r, struct bt_slice topic);
 /* Any thread. Whether m is still what its topic retains. */
 bool hub_retain_has(struct hub_retain *r, const struct hub_msg *m);
 struct hub_retain_set {

@@ -473,6 +473,7 @@ int hub_store_open(const struct hub_store_opts *opts, struct hub_store **out)
     s->clean_ms = opts->clean_ms;
     s->tx.clean.retention_ms = opts->retention_ms;
     s->tx.limiter.limits = opts->limits;
+    s->tx.retain = opts->retain;
     r = opts->memory ? 0 : make_path(s, opts->dir);
     if (r == 0)
         r = hub_store_tx_open(&s->tx, s->path);

@@ -17,6 +17,7 @@
 #include "hub/route/msg.h"
 #include "hub/store/store_limit.h"
 
+struct hub_retain;
 struct hub_store;
 
 /* Something waits for the commit of one or more operations. pending starts at the number
@@ -188,6 +189,8 @@ struct hub_store_opts {
     uint32_t clean_ms;    /* time between two searches for them */
     uint64_t max_disk;    /* bytes of all files; 0 = no limit */
     struct hub_store_limits limits; /* of one session's queue */
+    struct hub_retain *retain; /* what holds when workers told of one topic at the same
+                                  time; NULL: the operation that came last */
     struct bt_super *super;
 };
 /* Opens or creates the database and its schema; a damaged file is set aside as

@@ -25,9 +25,14 @@ static bool is_limited(const struct hub_store_limiter *l)
     return l->limits.messages != 0 || l->limits.bytes != 0;
 }
 
+static uint32_t home_of(const struct hub_store_limiter *l, uint64_t sid)
+{
+    return (uint32_t)(sid * 0x9e3779b97f4a7c15u >> 32) & (l->cap - 1);
+}
+
 static struct hub_store_queue *find(const struct hub_store_limiter *l, uint64_t sid)
 {
-    uint32_t i = (uint32_t)(sid * 0x9e3779b97f4a7c15u >> 32) & (l->cap - 1);
+    uint32_t i = home_of(l, sid);
 
     while (l->queues[i].sid != 0 && l->queues[i].sid != sid)
         i = (i + 1) & (l->cap - 1);
@@ -183,16 +188,37 @@ int hub_store_limit_left(struct hub_store_tx *tx, uint64_t sid, uint64_t mid,
     return r;
 }
 
+/* Those behind the hole that would not be found any more move into it. */
+static void remove_queue(struct hub_store_limiter *l, struct hub_store_queue *q)
+{
+    uint32_t hole = (uint32_t)(q - l->queues), i = hole, mask = l->cap - 1;
+
+    if (q->sid == 0)
+        return;
+    while (l->queues[i = (i + 1) & mask].sid != 0) {
+        uint32_t home = home_of(l, l->queues[i].sid);
+
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            l->queues[hole] = l->queues[i];
+            hole = i;
+        }
+    }
+    l->queues[hole].sid = 0;
+    l->n--;
+}
+
 void hub_store_limit_forget(struct hub_store_tx *tx, uint64_t sid)
 {
     struct hub_store_limiter *l = &tx->limiter;
 
     if (l->queues == NULL)
         return;
-    if (sid == 0 || find(l, sid)->sid != 0) {
-        memset(l->queues, 0, l->cap * sizeof(*l->queues));
-        l->n = 0;
+    if (sid != 0) {
+        remove_queue(l, find(l, sid));
+        return;
     }
+    memset(l->queues, 0, l->cap * sizeof(*l->queues));
+    l->n = 0;
 }
 
 void hub_store_limit_deinit(struct hub_store_tx *tx)

@@ -282,6 +282,7 @@ static int session_del(struct hub_store_tx *tx, struct hub_op *op)
     r = bt_db_run(tx->db, HUB_S_SUBS_DEL);
     if (r == 0)
         r = hub_store_incoming_end(tx, op->sid);
+    hub_store_limit_forget(tx, op->sid);
     return r < 0 ? r : hub_store_reap_begin(tx, op->sid);
 }
 

@@ -2,10 +2,15 @@
  * times while one commit is made needs one row, not a hundred: the changes of a group are
  * gathered by topic and only the last of each is written, just before the commit; all of
  * them are complete with it. Nothing in a group reads these rows, so their order among
- * other operations does not matter. A rollback forgets them: they are applied again. */
+ * other operations does not matter. A rollback forgets them: they are applied again.
+ *
+ * Workers that change one topic at the same time may tell the store in another order than
+ * they did it, so what is written is what the tree holds by now: that, or something
+ * newer whose operation follows. */
 #include <string.h>
 
 #include "hub/route/hash.h"
+#include "hub/route/retain.h"
 #include "hub/store/store_tx.h"
 
 static struct bt_slice topic_of(const struct hub_op *op)
@@ -78,6 +83,23 @@ static int put(struct hub_store_tx *tx, const struct hub_msg *m)
     return bt_db_run(db, HUB_S_RETAIN_PUT);
 }
 
+static int drop(struct hub_store_tx *tx, struct bt_slice topic, int64_t when)
+{
+    bt_db_bind_text(tx->db, HUB_S_RETAIN_DEL, 1, topic);
+    bt_db_bind_int(tx->db, HUB_S_RETAIN_DEL, 2, when);
+    return bt_db_run(tx->db, HUB_S_RETAIN_DEL);
+}
+
+/* What the tree holds of this topic. */
+static int write_current(struct hub_store_tx *tx, struct bt_slice topic)
+{
+    struct hub_msg *now = hub_retain_get(tx->retain, topic);
+    int r = now != NULL ? put(tx, now) : drop(tx, topic, 0);
+
+    hub_msg_unref(now);
+    return r;
+}
+
 int hub_store_retain_flush(struct hub_store_tx *tx)
 {
     struct hub_store_retains *rs = &tx->retains;
@@ -87,13 +109,12 @@ int hub_store_retain_flush(struct hub_store_tx *tx)
     for (i = 0; i < rs->n && r == 0; i++) {
         const struct hub_op *op = rs->ops[i];
 
-        if (op->kind == HUB_OP_RETAIN_PUT) {
+        if (tx->retain != NULL)
+            r = write_current(tx, topic_of(op));
+        else if (op->kind == HUB_OP_RETAIN_PUT)
             r = put(tx, op->retained);
-        } else {
-            bt_db_bind_text(tx->db, HUB_S_RETAIN_DEL, 1, topic_of(op));
-            bt_db_bind_int(tx->db, HUB_S_RETAIN_DEL, 2, op->when);
-            r = bt_db_run(tx->db, HUB_S_RETAIN_DEL);
-        }
+        else
+            r = drop(tx, topic_of(op), op->when);
     }
     hub_store_retain_forget(tx);
     return r;

@@ -101,6 +101,7 @@ struct hub_store_tx {
     uint16_t slots[HUB_STORE_SLOTS]; /* hash of mid: 1 + place in deltas, 0 = free */
     struct hub_store_delta deltas[HUB_STORE_GROUP];
     struct hub_store_retains retains;
+    struct hub_retain *retain; /* NULL: see struct hub_store_opts */
     struct hub_store_clean clean;
     struct hub_store_limiter limiter;
     size_t group_bytes, group_most; /* payload of one transaction: now, with room */

@@ -156,3 +156,35 @@ TEST(what_may_be_in_flight_at_qos_2_does_not_give_way)
     atomic_store(&hub_quota.inflight, 0);
     hub_store_tx_close(&tx);
 }
+
+TEST(sessions_that_ended_are_forgotten)
+{
+    uint64_t sid;
+
+    open_limited(2, 0, false);
+    for (sid = 1; sid <= 40; sid++)
+        put(sid, 1);
+    CHECK_INT(tx.limiter.n, 40);
+    for (sid = 1; sid <= 40; sid += 2) {
+        struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, sid);
+
+        CHECK_INT(hub_store_tx_apply(&tx, op), 0);
+        CHECK_INT(hub_store_tx_commit(&tx), 0);
+        hub_op_free(op);
+    }
+    CHECK_INT(tx.limiter.n, 20);
+    for (sid = 2; sid <= 40; sid += 2) {
+        CHECK_INT(find(&tx.limiter, sid)->sid, sid);
+        CHECK_INT(find(&tx.limiter, sid)->messages, 1);
+    }
+    for (sid = 1; sid <= 2000; sid++) {
+        struct hub_op *op = hub_op_new(HUB_OP_SESSION_DEL, 1000 + sid);
+
+        put(1000 + sid, 1);
+        CHECK_INT(hub_store_tx_apply(&tx, op), 0);
+        CHECK_INT(hub_store_tx_commit(&tx), 0);
+        hub_op_free(op);
+    }
+    CHECK_INT(tx.limiter.cap, FIRST_CAP);
+    hub_store_tx_close(&tx);
+}

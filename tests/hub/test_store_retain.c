@@ -118,3 +118,31 @@ TEST(an_expiry_in_the_group_of_its_message_leaves_no_older_one)
     CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM retained"), 0);
     hub_store_tx_close(&tx);
 }
+
+TEST(workers_that_tell_in_another_order)
+{
+    struct hub_retain *tree = hub_retain_new();
+    struct hub_op *ops[] = { retain("a", "2"), retain("a", "1") };
+    struct hub_op *more[] = { retain("b", NULL), retain("b", "1"), retain("c", "1"),
+                              retain("c", NULL) };
+
+    memset(&tx, 0, sizeof(tx));
+    CHECK_INT(hub_store_tx_open(&tx, NULL), 0);
+    tx.retain = tree;
+    CHECK_INT(hub_retain_put(tree, ops[1]->retained), 0);
+    CHECK_INT(hub_retain_put(tree, ops[0]->retained), 0);
+    for (size_t i = 0; i < 2; i++) { /* each in a commit of its own */
+        apply(&ops[i], 1);
+        CHECK_INT(hub_store_tx_commit(&tx), 0);
+        CHECK_INT(ask_db(tx.db, "SELECT payload FROM retained"), 2);
+    }
+    CHECK_INT(hub_retain_put(tree, more[2]->retained), 0);
+    apply(more, 4); /* b was removed last, c was set last */
+    CHECK_INT(hub_store_tx_commit(&tx), 0);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM retained WHERE topic='b'"), 0);
+    CHECK_INT(ask_db(tx.db, "SELECT COUNT(*) FROM retained WHERE topic='c'"), 1);
+    free_all(ops, 2);
+    free_all(more, 4);
+    hub_store_tx_close(&tx);
+    hub_retain_free(tree);
+}
