@@ -25,6 +25,7 @@
 #include "hub/session/quota.h"
 #include "hub/session/will.h"
 #include "hub/settings.h"
+#include "hub/store/store_old.h"
 #include "hub/worker.h"
 
 #define MAX_AUTO_WORKERS 4u
@@ -202,6 +203,7 @@ static int build(struct hub *hub)
         hub->sys == NULL)
         return BT_ENOMEM;
     store.retain = hub->retain;
+    hub_store_old_tell(conf->storage_dir);
     r = hub_store_open(&store, &hub->store);
     for (uint32_t i = 0; r == 0 && i < hub->n_workers; i++) {
         hub->workers[i] = hub_worker_new(hub, i);

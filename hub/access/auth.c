@@ -346,14 +346,16 @@ static int by_certificate(const struct hub_auth *a, const struct hub_login *in,
 int hub_auth_login(const struct hub_auth *a, const struct hub_login *in,
                    const struct hub_principal **out, const struct bt_password **work)
 {
-    bool certificate = in->peer != NULL && in->peer->certificate;
+    /* An empty password is none, as in the original. */
+    bool certificate = in->peer != NULL && in->peer->certificate &&
+                       (!in->has_password || in->password.len == 0);
     bool anonymous_ok = in->anonymous == HUB_ANONYMOUS_BY_CONF
                             ? a->anonymous_ok
                             : in->anonymous == HUB_ANONYMOUS_YES;
 
     *out = NULL;
     *work = NULL;
-    if (certificate && !in->has_password && by_certificate(a, in, out) == 0)
+    if (certificate && by_certificate(a, in, out) == 0)
         return 0;
     /* With no principals there is nobody a name could be checked against. */
     if (!in->has_user || a->n == 0) {

@@ -83,8 +83,9 @@ static struct answer judge(const struct hub_ws_rules *rules,
         return (struct answer){ 400, "no valid Sec-WebSocket-Key" };
     if (!right_origin(rules, r))
         return (struct answer){ 403, "this origin is not allowed" };
-    if (choose(r) == NULL)
-        return (struct answer){ 400, "the subprotocol mqtt must be offered" };
+    /* Clients that offer none were served by the original, and mean MQTT. */
+    if (choose(r) == NULL && bt_http_count(r, "Sec-WebSocket-Protocol") > 0)
+        return (struct answer){ 400, "none of the subprotocols offered is mqtt" };
     return (struct answer){ 101, "" };
 }
 
@@ -103,13 +104,15 @@ static void accept_key(struct bt_slice key, char out[BT_BASE64_ROOM(BT_SHA1_LEN)
 static int put_upgrade(const struct bt_http_request *r, struct bt_buf *out)
 {
     char key[BT_BASE64_ROOM(BT_SHA1_LEN)];
+    const char *chosen = choose(r);
 
     accept_key(bt_http_field(r, "Sec-WebSocket-Key"), key);
     return bt_buf_printf(out,
                          "HTTP/1.1 101 Switching Protocols\r\n"
                          "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                         "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
-                         key, choose(r));
+                         "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+                         key, chosen != NULL ? "Sec-WebSocket-Protocol: " : "",
+                         chosen != NULL ? chosen : "", chosen != NULL ? "\r\n" : "");
 }
 
 static int put_refusal(struct answer a, struct bt_buf *out)

@@ -54,7 +54,6 @@ TEST(subprotocols)
         { "Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: y,mqtt\r\n", "mqtt" },
         { "Sec-WebSocket-Protocol: MQTT\r\n", NULL },
         { "Sec-WebSocket-Protocol: mqttx, amqp\r\n", NULL },
-        { "", NULL },
     };
     char text[512], want[64];
 
@@ -65,6 +64,8 @@ TEST(subprotocols)
                  rows[i].chosen != NULL ? rows[i].chosen : "");
         CHECK(says(want) == (rows[i].chosen != NULL));
     }
+    CHECK_INT(ask("GET /mqtt HTTP/1.1", HOST UPGRADE KEY VERSION), 101);
+    CHECK(!says("Sec-WebSocket-Protocol"));
 }
 
 TEST(paths)

@@ -185,12 +185,14 @@ def devices_connect_over_every_transport(t):
         check(code == 0 or r.closed(), "closed")
     tls, version = s.ports("ssl")[0], ssl.TLSVersion.TLSv1_2
     r = Tls(t, tls, context(ca, device, version))
-    r.login("d", user="two-way-tls")
+    r.login("d", user="two-way-tls", password="")
     equal(granted(r, ("tls/a", 1), ("x", 0)), [1, 0x80], "granted")
     r.send(raw.publish("x", "no")).closed()
     Tls(t, tls, context(ca)).login("e", **USER)
     Tls(t, tls, context(ca, device)).login("f", user="two-way-tls", password="x", code=4)
-    Tls(t, tls, context(ca)).login("g", user="two-way-tls", code=4)
+    Tls(t, tls, context(ca, device)).login("g", user="two-way-tls")
+    for password in (None, ""):
+        Tls(t, tls, context(ca)).login("g", user="two-way-tls", password=password, code=4)
     for path in ("/mqtt", "/", "/any/other?x=y"):
         WebSocket(t, s.ports("ws")[0], path=path).login("ws", keepalive=10, **USER)
     w = WebSocket(t, s.ports("wss")[0],
@@ -203,6 +205,10 @@ def devices_connect_over_every_transport(t):
     old = WebSocket(t, s.ports("ws")[0], handshake=False)
     old.raw(request(protocol="mqttv3.1"))
     equal(old.answer()[1].get("sec-websocket-protocol"), "mqttv3.1", "subprotocol")
+    bare = WebSocket(t, s.ports("ws")[0], handshake=False)
+    bare.raw(request(protocol=None))
+    equal(bare.answer()[0], 101, "status without a subprotocol")
+    bare.login("bare", **USER)
     check(os.path.exists(os.path.join(work, "var/log/baetyl/service.log")), "a log file")
 
 
@@ -321,6 +327,24 @@ def route_qos(t):
     r = login(t, s, "last")
     granted(r, ("out/#", 1))
     r.quiet()
+
+
+@test
+def copies_follow_their_source(t):
+    """Wills are routed like any message; the copy comes after what it was made of."""
+    work, _ = folder(t)
+    s = hub(t, "device.yml", folder=work)
+    a = listener(t, s, ("t/#", 1))
+    p = login(t, s, "p")
+    for i in range(3):
+        p.send(raw.publish("t", str(i), qos=i % 2))
+        if i % 2:
+            p.expect(PUBACK)
+    p.ping()
+    login(t, s, "w", will=("t", "will", 0)).ping().close()
+    got = [a.message() for _ in range(8)]
+    equal([(m["topic"], m["payload"]) for m in got],
+          [(topic, x) for x in (b"0", b"1", b"2", b"will") for topic in ("t", "t/topic")], "messages")
 
 
 @test
@@ -448,6 +472,19 @@ def sessions_and_acknowledgements(t):
     equal(a.present, 0, "session present after a clean one")
     login(t, s, "p").send(raw.publish("q", "x", qos=1)).expect(PUBACK)
     a.quiet()
+
+
+@test
+def order_over_topics(t):
+    """What one client publishes at one QoS arrives in that order, whatever the topics."""
+    s = custom(t, "")
+    receivers = [listener(t, s, ("o/#", 1), client_id="r%d" % i, clean=i % 2 == 0) for i in range(4)]
+    p = login(t, s, "p")
+    for i in range(400):
+        p.send(raw.publish("o/%d" % (i % 7), str(i), qos=1, pid=i + 1))
+    for r in receivers:
+        got = [int(r.message()["payload"]) for _ in range(400)]
+        equal(got, list(range(400)), "order")
 
 
 @test
@@ -591,3 +628,21 @@ def old_messages_are_removed(t):
     a = login(t, s, "away", clean=False)
     equal(a.message()["payload"], b"new", "what is left")
     a.quiet()
+
+
+@test
+def files_of_the_original_stay(t):
+    """They are named once, and left alone."""
+    work, _ = folder(t)
+    data = os.path.join(work, "var/db/baetyl/data")
+    os.makedirs(data)
+    for name in ("session.db", "offset.db", "msgqos1.db"):
+        with open(os.path.join(data, name), "wb") as f:
+            f.write(name.encode() * 1000)
+    s = hub(t, "device.yml", folder=work)
+    login(t, s, "c", clean=False).ping()
+    s.stop()
+    equal(s.log().count("id=HUB-OLDSTORE"), 1, "warnings")
+    for name in ("session.db", "offset.db", "msgqos1.db"):
+        with open(os.path.join(data, name), "rb") as f:
+            equal(f.read(), name.encode() * 1000, name)

@@ -198,7 +198,6 @@ def handshakes_refused(t):
     status, fields = refused(t, port, version="8")
     equal((status, fields["sec-websocket-version"]), (426, "13"))
     equal(refused(t, port, key="short")[0], 400)
-    equal(refused(t, port, protocol=None)[0], 400)
     equal(refused(t, port, protocol="amqp")[0], 400)
     equal(refused(t, port, http="1.0")[0], 426)
     equal(refused(t, port, http="3.0")[0], 505)
@@ -230,6 +229,11 @@ def subprotocols(t):
         equal((status, fields["sec-websocket-protocol"]), (101, chosen))
         check("sec-websocket-extensions" not in fields)
         w.login("w")
+    w = WebSocket(t, port, handshake=False)
+    w.raw(rawws.request(protocol=None))
+    status, fields, _ = w.answer()
+    equal((status, fields.get("sec-websocket-protocol")), (101, None), "a client that offers none")
+    w.login("w")
 
 
 @test
