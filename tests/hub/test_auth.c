@@ -265,7 +265,9 @@ TEST(certificates)
     } rows[] = {
         { "any", NULL, "whoever", true, "any" }, /* the original's contract */
         { "any", NULL, "whoever", false, NULL },
-        { "any", "", "whoever", true, NULL },
+        { "any", "", "whoever", true, "any" }, /* an empty password is none */
+        { "any", "x", "whoever", true, NULL },
+        { "any", "", "whoever", false, NULL },
         { "named", NULL, "right", true, "named" },
         { "named", NULL, "wrong", true, NULL },
         { NULL, NULL, "any", true, "any" },

@@ -130,7 +130,8 @@ TEST(refusals)
         { "GET / HTTP/1.1",
           HOST UPGRADE VERSION PROTOCOL "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!==\r\n",
           400, "Key" },
-        { "GET / HTTP/1.1", HOST UPGRADE KEY VERSION, 400, "mqtt must be offered" },
+        { "GET / HTTP/1.1", HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: amqp\r\n",
+          400, "none of the subprotocols" },
     };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
