@@ -58,7 +58,7 @@ class Bench:
     def measure(self, row):
         """Medians by (server's name, key)."""
         samples = {kind.name: [] for kind in self.servers}
-        for _ in range(1 if row.once else self.args.runs):
+        for _ in range(min(row.most or self.args.runs, self.args.runs)):
             for kind in self.servers:
                 samples[kind.name].append(self.sample(row, kind))
         self.results[row.name] = samples
@@ -127,7 +127,7 @@ def arguments():
     p.add_argument("--load", required=True, help=argparse.SUPPRESS)
     p.add_argument("--baetyl", required=True, help="the executable to measure")
     p.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", 5)), help="interleaved runs (RUNS)")
-    p.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS_EACH", 2)),
+    p.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS_EACH", 1.5)),
                    help="measured time of one run (SECONDS_EACH)")
     p.add_argument("--idle-seconds", type=float, default=10, help="how long wake-ups are counted")
     p.add_argument("--rows", default=os.environ.get("ROWS", ""), help="comma-separated (ROWS): " + ", ".join(names))
