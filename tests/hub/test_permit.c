@@ -63,7 +63,7 @@ static bool matches_deep(const char *f, const char *t, const char *more)
 {
     char deep[40];
 
-    (void)snprintf(deep, sizeof(deep), "%s%s", t, more);
+    CHECK(snprintf(deep, sizeof(deep), "%s%s", t, more) < (int)sizeof(deep));
     return matched(f, deep);
 }
 
