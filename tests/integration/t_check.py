@@ -202,3 +202,56 @@ def every_block_of_the_documentation_is_right(t):
             equal((code, out, err.decode().replace(file, "")), (0, b"OK!\n", ""), name)
             seen += 1
     check(seen >= 6, "%d blocks" % seen)
+
+
+@test
+def the_examples_are_right(t):
+    for path in glob.glob(os.path.join(ROOT, "example", "*", "*.yml")):
+        code, out, err = t.command("check", "-w", os.path.dirname(path), "-c", path)
+        equal((code, out, err), (0, b"OK!\n", b""), path)
+
+
+# ---- Every key ----
+
+# What no key of the kind can take; a text takes all but a mapping or a list.
+WRONG = (("number", "nonsense", "a whole number"), ("size", "nonsense", "a size like"),
+         ("duration", "nonsense", "a duration like"), ("true or false", "nonsense", "true or false"),
+         ("one of", "nonsense", "one of"), ("list of mappings", "nonsense", "a list of mappings"),
+         ("list of texts", "{a: b}", "a list of texts"), ("text", "{a: b}", "a text"))
+
+
+def hub_keys():
+    """(key, kind) of the hub in docs/config.md."""
+    with open(os.path.join(ROOT, "docs", "config.md")) as f:
+        part = f.read().split("\n## hub\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", part, re.M)
+
+
+def place(key, value):
+    """A file with this value for the key, its line and its column."""
+    lines, indent = ["hub:"], "  "
+    for i, part in enumerate(key.split("[].")):
+        lines.append(indent + part + ":")
+        indent += "  "
+        if i < key.count("[]."):
+            lines.append(indent + "-")
+            indent += "  "
+    lines[-1] += " " + value
+    return "\n".join(lines) + "\n", len(lines), len(lines[-1]) - len(value) + 1
+
+
+@test
+def a_wrong_value_of_every_key(t):
+    """File, line, column, the key, what was expected and what was found."""
+    folder = t.folder()
+    keys = hub_keys()
+    check(len(keys) > 90, "%d keys" % len(keys))
+    for key, kind in keys:
+        value, expected = [(v, e) for k, v, e in WRONG if kind.startswith(k)][0]
+        text, line, column = place(key, value)
+        code, _, err = run(t, folder, text)
+        equal(code, 1, key)
+        said = [x for x in err.splitlines() if x.startswith("f.yml:%d:%d: error: " % (line, column))]
+        check(said, "no place for %s in: %s" % (key, err))
+        contains(said[0], "error: hub." + key.replace("[]", "[0]") + ": expected " + expected)
+        contains(said[0], ", found ")
