@@ -307,6 +307,11 @@ static const struct bt_conf_row hub_rows[] = {
             "Time between updates of the $SYS topics somebody subscribes to; 0 turns the "
             "topics off.",
             .max = 3600000),
+    HUB_ROW("status.logging.enable", BOOL, status_logging, "false",
+            "Log connections, messages and drops every so often (HUB-STATUS)."),
+    HUB_ROW("status.logging.interval", MS, status_interval, "60s",
+            "Time between two such lines.", .min = 1, .max = 86400000,
+            .flags = BT_CONF_ZERO),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
             "Folder of the database.", .flags = BT_CONF_ZERO),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
@@ -322,8 +327,6 @@ static const struct bt_conf_row hub_rows[] = {
     NOT_USED("message.offset.buffer.size", BYTES, ignored_u64, "10000"),
     NOT_USED("message.offset.batch.max", BYTES, ignored_u64, "100"),
     NOT_USED("metrics.report.interval", MS, ignored_ms, "1m"),
-    NOT_USED("status.logging.enable", BOOL, ignored_bool, "false"),
-    NOT_USED("status.logging.interval", MS, ignored_ms, "60s"),
     NOT_USED("pprof", STRING, ignored_str, NULL),
 };
 

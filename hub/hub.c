@@ -21,6 +21,7 @@
 #include "hub/net/listener.h"
 #include "hub/observe/query.h"
 #include "hub/observe/stats.h"
+#include "hub/observe/status.h"
 #include "hub/observe/sys.h"
 #include "hub/session/quota.h"
 #include "hub/session/will.h"
@@ -271,6 +272,10 @@ static int hub_start(void *self)
     }
     hub->gauges = (struct bt_metric_source){ .fn = refresh_gauges, .arg = hub };
     bt_metric_source_add(&hub->gauges);
+    if (r == 0 && hub->conf->status_logging) {
+        hub->status = hub_status_new(hub->main_loop, hub->conf->status_interval);
+        r = hub->status == NULL ? BT_ENOMEM : 0;
+    }
     return r;
 }
 
@@ -297,6 +302,7 @@ static void hub_free(void *self)
 
     bt_api_remove(hub->api, hub);
     bt_metric_source_remove(&hub->gauges);
+    hub_status_free(hub->status);
     for (uint32_t i = 0; i < HUB_MAX_WORKERS; i++)
         if (hub->workers[i] != NULL)
             hub_worker_join(hub->workers[i]);

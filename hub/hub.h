@@ -108,8 +108,10 @@ struct hub_conf {
     uint32_t overflow_qos1, overflow_qos2; /* enum hub_overflow */
     int64_t retention, cleanup_interval;   /* ms; retention 0 = for ever */
     int64_t shutdown_timeout;              /* ms */
-    char *ports_file;                      /* not a YAML key: set by --ports-file */
-    uint64_t ignored_u64;                  /* accepted, without effect */
+    bool status_logging;
+    int64_t status_interval; /* ms */
+    char *ports_file;        /* not a YAML key: set by --ports-file */
+    uint64_t ignored_u64;    /* accepted, without effect */
     char *ignored_str;
     bool ignored_bool;
     int64_t ignored_ms;

@@ -19,6 +19,7 @@ struct hub_settings;
 struct hub_sys;
 struct hub_certs;
 struct hub_checker;
+struct hub_status;
 
 struct hub {
     const struct hub_conf *conf; /* of the start; a worker's own is newer */
@@ -37,7 +38,8 @@ struct hub {
     uint32_t n_workers;
     struct hub_worker *workers[HUB_MAX_WORKERS];
     struct bt_metric_source gauges;
-    struct bt_api *api; /* NULL: no control socket */
+    struct hub_status *status; /* NULL: not asked for */
+    struct bt_api *api;        /* NULL: no control socket */
     _Atomic uint64_t next_sid;
     _Atomic uint32_t n_conns;
     _Atomic uint32_t n_running; /* workers that have not drained yet */

@@ -631,6 +631,16 @@ def old_messages_are_removed(t):
 
 
 @test
+def status_is_logged(t):
+    """The original's documentation has it, the original had not."""
+    s = custom(t, "status: {logging: {enable: true, interval: 100ms}}\nmetrics: {report: {interval: 50ms}}\n")
+    listener(t, s, ("x", 0))
+    login(t, s, "p").send(raw.publish("x", "m")).ping()
+    until(lambda: " connections=2 sessions=2 subscriptions=1 received=1 sent=1 dropped=0 " in s.log(), 5, "a line")
+    check(s.log().count("id=HUB-STATUS") >= 1, s.log())
+
+
+@test
 def files_of_the_original_stay(t):
     """They are named once, and left alone."""
     work, _ = folder(t)
