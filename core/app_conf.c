@@ -189,6 +189,27 @@ static void warn_not_yet(struct bt_conf_ctx *ctx, struct bt_yaml_node *root)
     }
 }
 
+/* The original's conf.yml or application.yml. */
+static bool is_of_master(const struct bt_yaml_node *root)
+{
+    static const char *const keys[] = { "mode", "server", "services", "volumes" };
+    bool found = false;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(keys); i++)
+        found |= has_key(root, keys[i]);
+    return found;
+}
+
+static void report_nothing(struct bt_conf_ctx *ctx, bool of_master)
+{
+    bt_conf_report(ctx, true, (struct bt_yaml_pos){ 1, 1 },
+                   "nothing to run: expected a section hub: or functions:%s",
+                   of_master
+                       ? "; of the original's files the service.yml of a module can "
+                         "be run, name it with -c"
+                       : "");
+}
+
 /* ---- the table of this process ---- */
 
 static size_t align(size_t n)
@@ -237,9 +258,11 @@ static int apply(struct bt_app *app, struct bt_yaml *doc, unsigned chosen)
 {
     struct bt_yaml_node *root = bt_yaml_root(doc);
     unsigned given = 0;
+    bool of_master = false;
     int r;
 
     if (root != NULL && root->kind == BT_YAML_MAP) {
+        of_master = is_of_master(root);
         r = wrap_own_file(app->modules, doc);
         if (r != 0)
             return r;
@@ -251,8 +274,7 @@ static int apply(struct bt_app *app, struct bt_yaml *doc, unsigned chosen)
     if (r == 0)
         r = bt_conf_apply(app->ctx, doc, app->table, app->conf);
     if (r == 0 && (given | chosen) == 0) {
-        bt_conf_report(app->ctx, true, (struct bt_yaml_pos){ 1, 1 },
-                       "nothing to run: expected a section hub: or functions:");
+        report_nothing(app->ctx, of_master);
         r = BT_ECONF;
     }
     for (size_t i = 0; i < app->modules->n; i++) {

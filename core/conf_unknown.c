@@ -40,12 +40,14 @@ static void cut(char *path, size_t n)
 /* What may stand where the key stands. */
 static void add_choice(struct guess *g, const char *path)
 {
-    const char *name = path + g->parent;
-    size_t n = strlen(g->choices), len = strlen(name);
-    const char *at = strstr(g->choices, name);
+    size_t n = strlen(g->choices), len;
+    const char *name, *at;
 
     if (strncmp(path, g->key, g->parent) != 0 || count_dots(path) + 1 != g->n_parts)
         return;
+    name = path + g->parent;
+    len = strlen(name);
+    at = strstr(g->choices, name);
     for (; at != NULL; at = strstr(at + 1, name))
         if ((at == g->choices || at[-1] == ' ') && (at[len] == ',' || at[len] == '\0'))
             return;

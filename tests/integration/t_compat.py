@@ -128,6 +128,17 @@ def where_a_service_yml_is_found(t):
 
 
 @test
+def files_of_the_master_are_told_apart(t):
+    """The original's conf.yml and application.yml name services, which are not available yet."""
+    for text in ("mode: native\nserver: {address: 'unix:///var/run/baetyl.sock'}\nlogger: {level: debug}\n",
+                 "version: v0\nservices:\n  - {name: localhub, image: baetyl-hub}\n"):
+        code, messages = checked(t, text)
+        equal(code, 1, "exit status")
+        contains(messages, "nothing to run: expected a section hub: or functions:; of the original's files the "
+                           "service.yml of a module can be run, name it with -c")
+
+
+@test
 def texts_of_wrong_values(t):
     """The sentences that the original had are in ours."""
     base = "listen: ['tcp://127.0.0.1:0']\n"
