@@ -205,8 +205,8 @@ static void report_nothing(struct bt_conf_ctx *ctx, bool of_master)
     bt_conf_report(ctx, true, (struct bt_yaml_pos){ 1, 1 },
                    "nothing to run: expected a section hub: or functions:%s",
                    of_master
-                       ? "; of the original's files the service.yml of a module can "
-                         "be run, name it with -c"
+                       ? " (of the original's files, a module's service.yml can be run: "
+                         "-c FILE)"
                        : "");
 }
 

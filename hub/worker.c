@@ -107,6 +107,14 @@ static void on_stop(struct hub_worker *w, struct bt_msg *msg)
     if (w->index == 0)
         hub_listeners_close(w->hub);
     close_all(w, BT_MQTT_SHUTTING_DOWN);
+    bt_timer_start(w->loop, &w->stopped, 0, 0);
+}
+
+/* Only now what the wills gave other workers is in their mailboxes, before their QUIT. */
+static void on_stopped(struct bt_timer *t)
+{
+    struct hub_worker *w = bt_container_of(t, struct hub_worker, stopped);
+
     if (atomic_fetch_sub(&w->hub->n_running, 1) == 1)
         bt_super_stopped(w->hub->super, w->hub);
 }
@@ -267,6 +275,7 @@ struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index)
     bt_list_init(&w->locals);
     hub_batch_init(&w->batch);
     bt_timer_init(&w->tick, on_tick);
+    bt_timer_init(&w->stopped, on_stopped);
     w->stop_msg.kind = HUB_W_STOP;
     w->quit_msg.kind = HUB_W_QUIT;
     w->open_msg.kind = HUB_W_OPEN;
@@ -308,6 +317,7 @@ void hub_worker_free(struct hub_worker *w)
     hub_batch_discard(&w->batch);
     if (w->loop != NULL) {
         bt_timer_stop(w->loop, &w->tick);
+        bt_timer_stop(w->loop, &w->stopped);
         if (w->index == 0)
             hub_sys_stop(w->hub->sys, w->loop);
         bt_loop_on_prepare(w->loop, NULL, NULL);

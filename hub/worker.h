@@ -77,6 +77,7 @@ struct hub_worker {
     struct bt_list graveyard; /* closed, freed at the end of the turn */
     struct bt_list locals;    /* in-process clients whose session lives here */
     struct bt_timer tick;
+    struct bt_timer stopped; /* the turn after the one that closed all connections */
     struct bt_msg stop_msg, quit_msg, open_msg;
     uint8_t *scratch;
     struct hub_counts counts;

@@ -134,8 +134,8 @@ def files_of_the_master_are_told_apart(t):
                  "version: v0\nservices:\n  - {name: localhub, image: baetyl-hub}\n"):
         code, messages = checked(t, text)
         equal(code, 1, "exit status")
-        contains(messages, "nothing to run: expected a section hub: or functions:; of the original's files the "
-                           "service.yml of a module can be run, name it with -c")
+        contains(messages, "nothing to run: expected a section hub: or functions: (of the original's files, "
+                           "a module's service.yml can be run: -c FILE)")
 
 
 @test
@@ -440,6 +440,21 @@ def wills(t):
     keeper = Raw(t, s.port)
     equal(keeper.login("keeper", clean=False, **every), 1, "session present")
     equal(keeper.message()["topic"], "w/stop", "the will of a stop")
+
+
+@test
+def wills_of_a_stop_are_kept(t):
+    """They go to sessions of other workers, which stop at the same time."""
+    s = custom(t, "workers: 4\n")
+    for _ in range(6):
+        keepers = [listener(t, s, ("w", 1), client_id="keeper%d" % i, clean=False) for i in range(3)]
+        sync(*[login(t, s, "dev%d" % i, will=("w", "gone", 1)) for i in range(4)])
+        s.stop()
+        s.start()
+        for i in range(len(keepers)):
+            r = login(t, s, "keeper%d" % i, clean=False)
+            equal([r.message()["payload"] for _ in range(4)], [b"gone"] * 4, "wills")
+            r.ping()
 
 
 @test
