@@ -186,6 +186,8 @@ UNUSED static void commit(bool ok)
         uint32_t fresh = HUB_Q_NEW;
 
         worker.batch.head = op->next;
+        if (worker.batch.head == NULL)
+            hub_batch_init(&worker.batch);
         if (op->kind == HUB_OP_ENQUEUE && ok)
             atomic_compare_exchange_strong(&op->entry->state, &fresh, HUB_Q_STORED);
         if (t != NULL && !ok)
