@@ -126,6 +126,12 @@ static void on_open(struct hub_worker *w, struct bt_msg *msg)
         hub_listeners_start(w->hub);
 }
 
+static void on_room(struct hub_worker *w, struct bt_msg *msg)
+{
+    (void)msg;
+    hub_transit_room(w);
+}
+
 static void on_quit(struct hub_worker *w, struct bt_msg *msg)
 {
     (void)msg;
@@ -151,6 +157,7 @@ static void (*const handlers[])(struct hub_worker *w, struct bt_msg *msg) = {
     [HUB_W_STOP] = on_stop,
     [HUB_W_QUIT] = on_quit,
     [HUB_W_OPEN] = on_open,
+    [HUB_W_ROOM] = on_room,
 };
 
 static void on_message(void *arg, struct bt_msg *msg)
@@ -279,6 +286,7 @@ struct hub_worker *hub_worker_new(struct hub *hub, uint32_t index)
     w->stop_msg.kind = HUB_W_STOP;
     w->quit_msg.kind = HUB_W_QUIT;
     w->open_msg.kind = HUB_W_OPEN;
+    w->transit.room.kind = HUB_W_ROOM;
     w->loop = bt_loop_new(names[index], false);
     w->mbox = w->loop == NULL ? NULL : bt_mbox_new(w->loop, on_message, w);
     w->cache = hub_cache_new(hub->index);

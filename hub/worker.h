@@ -11,6 +11,7 @@
 #include "hub/access/quiet.h"
 #include "hub/hub_internal.h"
 #include "hub/observe/stats.h"
+#include "hub/route/transit.h"
 #include "hub/route/xbatch.h"
 #include "hub/session/session.h"
 #include "hub/settings.h"
@@ -34,6 +35,7 @@ enum hub_worker_msg {
     HUB_W_STOP,      /* close everything, then count down */
     HUB_W_QUIT,      /* leave the loop */
     HUB_W_OPEN,      /* worker 0: accept connections from now on */
+    HUB_W_ROOM,      /* other workers have room again (hub/route/transit.h) */
 };
 
 #define HUB_SCRATCH 131072u
@@ -81,6 +83,7 @@ struct hub_worker {
     struct bt_msg stop_msg, quit_msg, open_msg;
     uint8_t *scratch;
     struct hub_counts counts;
+    struct hub_transit transit;
     struct hub_recorder *recorder; /* NULL until there is something to record */
 };
 

@@ -74,6 +74,7 @@ void hub_conn_send(struct hub_conn *c, struct bt_buf *b);
 #define HUB_PAUSE_UNACKED 1u /* too much waits for its commit */
 #define HUB_PAUSE_LOGIN   2u /* the login takes time */
 #define HUB_PAUSE_RATE    4u /* more than its limits allow */
+#define HUB_PAUSE_TRANSIT 8u /* another worker cannot keep up */
 void hub_conn_pause(struct hub_conn *c, uint8_t why);
 void hub_conn_unpause(struct hub_conn *c, uint8_t why);
 /* Of the peer, asked of the kernel. */

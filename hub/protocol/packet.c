@@ -108,6 +108,9 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
     if (s == c->link.session &&
         (s->n_unacked >= HUB_MAX_UNACKED || bt_unlikely(hub_quota_pauses(s))))
         hub_conn_pause(c, HUB_PAUSE_UNACKED);
+    if (bt_unlikely(
+            atomic_load_explicit(&c->worker->transit.congested, memory_order_relaxed)))
+        hub_conn_pause(c, HUB_PAUSE_TRANSIT);
     return 0;
 }
 

@@ -72,6 +72,8 @@ static void send_away(struct hub_worker *w, struct hub_pub *pub, struct hub_matc
         fail(ticket);
         return;
     }
+    if (b->bytes >= HUB_TRANSIT_MAX) /* the end of the turn looks again */
+        atomic_store(&w->transit.congested, true);
     charge(ticket);
     if (ticket != NULL && ticket->gather != NULL) {
         hub_gather_hold(ticket->gather);
@@ -264,6 +266,7 @@ void hub_route_batch(struct hub_worker *w, struct hub_xbatch *b)
 
     while ((it = hub_xbatch_next(b, it)) != NULL)
         take_item(w, it);
+    hub_transit_done(w, b->bytes);
     hub_xbatch_free(b);
 }
 
@@ -294,8 +297,11 @@ void hub_route_flush(struct hub_worker *w)
         if (b == NULL)
             continue;
         b->msg.kind = HUB_W_DELIVER;
+        hub_transit_add(w, w->hub->workers[i], b->bytes);
         /* A closed mailbox means the hub is ending: what must survive is in the store. */
-        if (bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0)
+        if (bt_mbox_post(w->hub->workers[i]->mbox, &b->msg) != 0) {
+            hub_transit_done(w->hub->workers[i], b->bytes);
             discard(w, b);
+        }
     }
 }

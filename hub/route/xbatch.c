@@ -77,6 +77,7 @@ struct hub_xitem *hub_xbatch_add(struct hub_xbatch *b, struct hub_pub *pub, bool
         hub_msg_unref(msg);
         return NULL;
     }
+    b->bytes += sizeof(*it) + n;
     memset(it, 0, sizeof(*it));
     it->msg = msg;
     it->origin = pub->origin;

@@ -32,6 +32,7 @@ struct hub_xchunk;
 struct hub_xbatch {
     struct bt_msg msg;
     struct hub_xchunk *head, *tail;
+    size_t bytes; /* of memory that the items hold */
 };
 
 /* NULL when out of memory. */
