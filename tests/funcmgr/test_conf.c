@@ -1,4 +1,5 @@
 #include "funcmgr/conf.c"
+#include "funcmgr/conf_hub.c"
 
 #include "core/error.h"
 #include "tests/harness.h"

@@ -1,0 +1,80 @@
+/* Options of a function: the original's, and what the original kept in the runtime's own
+ * file: runtime, handler, codedir, env. */
+#include <string.h>
+
+#include "funcmgr/conf_priv.h"
+
+static const struct bt_conf_row function_rows[] = {
+    BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
+                "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
+    BT_CONF_ROW(struct fm_function_conf, "runtime", STRING, runtime, NULL,
+                "Interpreter: python, python2, python2.7, python3, python3.11, node, "
+                "node20 and the like, or an absolute path."),
+    BT_CONF_ROW(struct fm_function_conf, "handler", STRING, handler, NULL,
+                "File and function, as in index.handler.", .max = 1024),
+    BT_CONF_ROW(struct fm_function_conf, "codedir", STRING, codedir, NULL,
+                "Folder of the code, relative to the working directory.", .max = 4096),
+    BT_CONF_ROW(struct fm_function_conf, "service", STRING, service, NULL,
+                "Name of the runtime's service in application.yml.",
+                .flags = BT_CONF_IGNORED),
+    BT_CONF_ROW(struct fm_function_conf, "env", STRINGS, env, NULL,
+                "Environment variables of the instances, each NAME=value.",
+                .match = "^[A-Za-z_][A-Za-z0-9_]*="),
+    BT_CONF_ROW(struct fm_function_conf, "instance.min", U32, min, "0",
+                "Instances that are always ready.", .max = FM_MAX_INSTANCES),
+    BT_CONF_ROW(struct fm_function_conf, "instance.max", U32, max, "1",
+                "Most instances; with 1 the order of messages is kept.", .min = 1,
+                .max = FM_MAX_INSTANCES, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "instance.idletime", MS, idle, "10m",
+                "An instance above the minimum that was idle for so long is stopped.",
+                .min = 1, .max = 365 * FM_DAY_MS, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "instance.evicttime", MS, evict, "1m",
+                "Time between two looks for idle instances.", .min = 1, .max = FM_DAY_MS,
+                .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "message.length.max", BYTES, max_message, "4m",
+                "Most bytes of one call and of one reply, as framed.", .min = 1024,
+                .max = (int64_t)FM_MAX_MESSAGE, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "instance.message.length.max", BYTES,
+                max_message_alias, "4m",
+                "The same as message.length.max, which wins when both are written.",
+                .min = 1024, .max = (int64_t)FM_MAX_MESSAGE, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "backoff.max", MS, backoff_max, "1m",
+                "Longest time between two attempts to start an instance.", .min = 1,
+                .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "timeout", MS, timeout, "30s",
+                "Time for the start of an instance, and for one call with all its "
+                "attempts.",
+                .min = 1, .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
+};
+
+static void check_function(struct bt_conf_ctx *ctx, void *obj)
+{
+    struct fm_function_conf *c = obj;
+
+    if (c->runtime == NULL || c->handler == NULL || c->codedir == NULL)
+        bt_conf_error_at(ctx, obj, "name",
+                         "the function needs all of runtime, handler and codedir%s",
+                         c->service != NULL ? "; a service of application.yml cannot be "
+                                              "used as its runtime yet"
+                                            : "");
+    else if (strrchr(c->handler, '.') == NULL || c->handler[0] == '.' ||
+             strrchr(c->handler, '.')[1] == '\0')
+        bt_conf_error_at(ctx, obj, "handler",
+                         "\"%s\": expected file.function, as in index.handler",
+                         c->handler);
+    if (c->min > c->max)
+        bt_conf_error_at(ctx, obj, "instance.min", "%u is more than instance.max, %u",
+                         (unsigned)c->min, (unsigned)c->max);
+    if (bt_conf_given(ctx, obj, "instance.message.length.max") &&
+        !bt_conf_given(ctx, obj, "message.length.max"))
+        c->max_message = c->max_message_alias;
+}
+
+const struct bt_conf_table fm_function_table = {
+    .name = "functions.functions",
+    .doc = "A function and the pool of processes that run it.",
+    .size = sizeof(struct fm_function_conf),
+    .rows = function_rows,
+    .n_rows = BT_ARRAY_LEN(function_rows),
+    .check = check_function,
+};

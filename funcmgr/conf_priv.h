@@ -1,0 +1,13 @@
+/* The parts of the function manager's option table, a file each. */
+#ifndef FUNCMGR_CONF_PRIV_H
+#define FUNCMGR_CONF_PRIV_H
+
+#include "funcmgr/funcmgr.h"
+
+#define FM_DAY_MS ((int64_t)24 * 3600 * 1000)
+
+extern const struct bt_conf_table fm_hub_table;      /* conf_hub.c */
+extern const struct bt_conf_table fm_rule_table;     /* conf_rule.c */
+extern const struct bt_conf_table fm_function_table; /* conf_function.c */
+
+#endif
