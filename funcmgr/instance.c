@@ -11,7 +11,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,11 +20,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/sys.h"
-#include "funcmgr/instance_env.h"
+#include "funcmgr/launch.h"
 
-#define CALL_FD  3
-#define REPLY_FD 4
 /* Texts of one error. */
 #define MAX_ERROR_TEXT ((size_t)4096)
 #define MAX_TYPE       32
@@ -397,86 +393,30 @@ void fm_instance_free(struct fm_instance *in)
     bt_free(in);
 }
 
-/* The child's ends block, ours do not. */
-static int open_pipes(int calls[2], int replies[2], int output[2])
+static void begin(struct fm_instance *in, const struct fm_process *process)
 {
-    if (bt_sys_pipe(calls) != 0 || bt_sys_pipe(replies) != 0 ||
-        bt_sys_pipe(output) != 0 || fcntl(calls[1], F_SETFL, O_NONBLOCK) != 0 ||
-        fcntl(replies[0], F_SETFL, O_NONBLOCK) != 0 ||
-        fcntl(output[0], F_SETFL, O_NONBLOCK) != 0)
-        return bt_origin(BT_EIO, "the pipes of an instance cannot be made");
-    return 0;
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-static void close_pair(int fds[2])
-{
-    close_fd(&fds[0]);
-    close_fd(&fds[1]);
-}
-
-static int spawn(struct fm_instance *in, int call_fd, int reply_fd, int output_fd)
-{
-    const struct fm_env *env = in->opts.env;
-    const struct bt_child_fd fds[] = {
-        { env->null_fd, 0 },
-        { output_fd, 1 },
-        { output_fd, 2 },
-        { call_fd, CALL_FD },
-        { reply_fd, REPLY_FD },
-        { env->source_fds[in->opts.interp->language], FM_SOURCE_FD },
-    };
-    char *argv[FM_INTERP_ARGS];
-    struct fm_child_env child_env bt_cleanup(fm_child_env_deinit) = { 0 };
-    struct bt_child_opts opts = { .file = in->opts.interp->path, .argv = argv };
-    int r = fm_child_env_init(&child_env, in->name, in->opts.function, in->opts.extra_env,
-                              in->opts.n_extra_env);
-
-    if (r != 0)
-        return r;
-    fm_interp_argv(in->opts.interp, argv);
-    opts.envp = child_env.envp;
-    opts.cwd = env->work_dir;
-    opts.fds = fds;
-    opts.n_fds = BT_ARRAY_LEN(fds);
-    opts.new_group = true;
-    return bt_child_spawn(env->super, &opts, env->mbox, &in->exit, &in->pid);
-}
-
-static void begin(struct fm_instance *in, int *call_fd, int *reply_fd, int *output_fd)
-{
-    in->call_fd = *call_fd;
-    in->reply_fd = *reply_fd;
+    in->pid = process->pid;
+    in->call_fd = process->call_fd;
+    in->reply_fd = process->reply_fd;
     in->state = FM_STARTING;
     bt_io_init(&in->call_io, in->call_fd, on_writable);
     bt_io_init(&in->reply_io, in->reply_fd, on_reply);
     bt_io_start(loop_of(in), &in->call_io, BT_WRITE);
     bt_io_start(loop_of(in), &in->reply_io, BT_READ);
-    fm_output_start(&in->output, loop_of(in), in->name, in->opts.env->chunk, *output_fd);
+    fm_output_start(&in->output, loop_of(in), in->name, in->opts.env->chunk,
+                    process->output_fd);
     bt_timer_start(loop_of(in), &in->timer, (uint64_t)in->opts.timeout, 0);
-    *call_fd = *reply_fd = *output_fd = -1;
 }
 
 int fm_instance_start(struct fm_instance *in)
 {
-    int calls[2] = { -1, -1 }, replies[2] = { -1, -1 }, output[2] = { -1, -1 };
+    struct fm_process process;
     int r = send_hello(in);
 
     if (r == 0)
-        r = open_pipes(calls, replies, output);
+        r = fm_launch(&in->opts, in->name, &in->exit, &process);
     if (r == 0)
-        r = spawn(in, calls[0], replies[1], output[1]);
-    if (r == 0)
-        begin(in, &calls[1], &replies[0], &output[0]);
-    close_pair(calls);
-    close_pair(replies);
-    close_pair(output);
+        begin(in, &process);
     return r;
 }
 

@@ -1,0 +1,104 @@
+/* Starting a process.
+ *
+ * Happy path: three pipes (calls, replies, output), then a spawn with the runtime's
+ * descriptors, our few environment variables and the function's own.
+ * Failure modes: no descriptors, no memory, a program that cannot be run. What was opened
+ * is closed again; the caller only hears the code. */
+#include "funcmgr/launch.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/sys.h"
+#include "funcmgr/instance_env.h"
+
+struct pipes {
+    int calls[2], replies[2], output[2]; /* read end, write end */
+};
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* The descriptor, for the caller to own. */
+static int take_fd(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
+static void close_pair(int fds[2])
+{
+    close_fd(&fds[0]);
+    close_fd(&fds[1]);
+}
+
+static void close_pipes(struct pipes *p)
+{
+    close_pair(p->calls);
+    close_pair(p->replies);
+    close_pair(p->output);
+}
+
+/* The child's ends block, ours do not. */
+static int open_pipes(struct pipes *p)
+{
+    *p = (struct pipes){ { -1, -1 }, { -1, -1 }, { -1, -1 } };
+    if (bt_sys_pipe(p->calls) != 0 || bt_sys_pipe(p->replies) != 0 ||
+        bt_sys_pipe(p->output) != 0 || fcntl(p->calls[1], F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(p->replies[0], F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(p->output[0], F_SETFL, O_NONBLOCK) != 0)
+        return bt_origin(BT_EIO, "the pipes of an instance cannot be made");
+    return 0;
+}
+
+static int spawn(const struct fm_instance_opts *o, const char *name,
+                 const struct pipes *p, struct bt_child_exit *on_exit, pid_t *pid)
+{
+    const struct bt_child_fd fds[] = {
+        { o->env->null_fd, 0 },
+        { p->output[1], 1 },
+        { p->output[1], 2 },
+        { p->calls[0], FM_CALL_FD },
+        { p->replies[1], FM_REPLY_FD },
+        { o->env->source_fds[o->interp->language], FM_SOURCE_FD },
+    };
+    char *argv[FM_INTERP_ARGS];
+    struct fm_child_env child_env bt_cleanup(fm_child_env_deinit) = { 0 };
+    struct bt_child_opts opts = { .file = o->interp->path, .argv = argv };
+    int r =
+        fm_child_env_init(&child_env, name, o->function, o->extra_env, o->n_extra_env);
+
+    if (r != 0)
+        return r;
+    fm_interp_argv(o->interp, argv);
+    opts.envp = child_env.envp;
+    opts.cwd = o->env->work_dir;
+    opts.fds = fds;
+    opts.n_fds = BT_ARRAY_LEN(fds);
+    opts.new_group = true;
+    return bt_child_spawn(o->env->super, &opts, o->env->mbox, on_exit, pid);
+}
+
+int fm_launch(const struct fm_instance_opts *opts, const char *name,
+              struct bt_child_exit *on_exit, struct fm_process *out)
+{
+    struct pipes p;
+    int r = open_pipes(&p);
+
+    if (r == 0)
+        r = spawn(opts, name, &p, on_exit, &out->pid);
+    if (r == 0) {
+        out->call_fd = take_fd(&p.calls[1]);
+        out->reply_fd = take_fd(&p.replies[0]);
+        out->output_fd = take_fd(&p.output[0]);
+    }
+    close_pipes(&p);
+    return r;
+}
