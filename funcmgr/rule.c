@@ -15,16 +15,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/sys.h"
-#include "funcmgr/error_json.h"
+#include "funcmgr/message.h"
 #include "funcmgr/stats.h"
 
-#define UUID_LEN 36u
-#define REFUSED  0x80u
+#define REFUSED 0x80u
 
 struct job {
     struct fm_call call;
@@ -33,27 +30,8 @@ struct job {
     struct hub_delivery *delivery; /* NULL: an orphan */
     size_t n_bytes;
     bool publishing; /* waits for on_published */
-    char uuid[UUID_LEN + 1];
+    char uuid[FM_UUID_LEN + 1];
 };
-
-static void make_uuid(char out[UUID_LEN + 1])
-{
-    static const char digits[] = "0123456789abcdef";
-    uint8_t b[16];
-    size_t n = 0;
-
-    if (bt_sys_random(b, sizeof(b)) != 0)
-        memset(b, 0, sizeof(b));
-    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    for (size_t i = 0; i < sizeof(b); i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            out[n++] = '-';
-        out[n++] = digits[b[i] >> 4];
-        out[n++] = digits[b[i] & 15];
-    }
-    out[n] = '\0';
-}
 
 /* ---- The end of a job ---- */
 
@@ -131,43 +109,23 @@ static size_t max_result(const struct fm_rule *rule)
     return hub_max_payload(rule->hub, strlen(rule->conf->publish.topic));
 }
 
-/* The input is repeated in the error message as long as the hub takes it that way. */
-static void publish_error(struct job *job, const char *message, const char *type)
+/* The result, or the error message in its place. */
+static void publish_answer(struct job *job, const struct fm_result *result)
 {
-    struct bt_buf json = { 0 };
-    int r = fm_error_json(&json, message, type, &job->call.message, true);
+    struct fm_answer answer;
+    int r = fm_answer_init(&answer, result, &job->call.message, max_result(job->rule));
 
-    bt_metric_add(&fm_stat_errors, 1);
-    if (r == 0 && json.len > max_result(job->rule)) {
-        json.len = 0;
-        r = fm_error_json(&json, message, type, &job->call.message, false);
-    }
-    if (r == 0) {
-        publish(job, (struct bt_slice){ json.data, json.len });
-    } else {
+    if (answer.error)
+        bt_metric_add(&fm_stat_errors, 1);
+    if (r != 0) {
         log_lost(job, bt_error_text(r));
         end_job(job, false);
-    }
-    bt_buf_deinit(&json);
-}
-
-static void publish_result(struct job *job, struct bt_slice payload)
-{
-    size_t max = max_result(job->rule);
-    char message[160];
-
-    if (payload.len == 0) {
+    } else if (answer.payload.len == 0) {
         end_job(job, true);
-    } else if (payload.len <= max) {
-        publish(job, payload);
     } else {
-        snprintf(
-            message, sizeof(message),
-            "rpc error: code = ResourceExhausted desc = the result is larger than the "
-            "hub accepts (%zu vs. %zu)",
-            payload.len, max);
-        publish_error(job, message, FM_STATUS_ERROR);
+        publish(job, answer.payload);
     }
+    fm_answer_deinit(&answer);
 }
 
 static void on_done(struct fm_call *call, const struct fm_result *result)
@@ -177,10 +135,8 @@ static void on_done(struct fm_call *call, const struct fm_result *result)
     bt_metric_add(&fm_stat_calls, 1);
     if (job->delivery == NULL || result->outcome == FM_STOPPED)
         end_job(job, false);
-    else if (result->outcome == FM_OK)
-        publish_result(job, result->payload);
     else
-        publish_error(job, result->message, result->type);
+        publish_answer(job, result);
 }
 
 static void on_published(void *arg, uint64_t token, unsigned reason)
@@ -208,25 +164,16 @@ static bool is_full(const struct fm_rule *rule, const struct hub_delivery *d)
 static struct job *new_job(struct fm_rule *rule, struct hub_delivery *d)
 {
     struct job *job = bt_calloc(1, sizeof(*job));
-    struct fm_message *m;
 
     if (job == NULL)
         return NULL;
     job->rule = rule;
     job->delivery = d;
     job->n_bytes = d->payload.len;
-    make_uuid(job->uuid);
+    fm_uuid(job->uuid);
     job->call.attempts = rule->conf->retry_max;
     job->call.done = on_done;
-    m = &job->call.message;
-    m->id = d->pid;
-    m->qos = d->qos;
-    m->topic = d->topic;
-    m->payload = d->payload;
-    m->timestamp = bt_clock_wall_ms() / 1000;
-    m->function = (struct bt_slice){ (const uint8_t *)rule->conf->function,
-                                     strlen(rule->conf->function) };
-    m->invoke_id = (struct bt_slice){ (const uint8_t *)job->uuid, UUID_LEN };
+    fm_message_of(&job->call.message, d, rule->conf->function, job->uuid);
     bt_list_push_back(&rule->jobs, &job->link);
     rule->n_jobs++;
     rule->n_bytes += job->n_bytes;
@@ -339,13 +286,13 @@ static int open_session(struct fm_rule *rule)
     struct hub_sub sub = { rule->conf->subscribe.topic,
                            (uint8_t)rule->conf->subscribe.qos };
     struct hub_client_opts opts = { .subs = &sub, .n_subs = 1 };
-    char own[UUID_LEN + 32];
+    char own[FM_UUID_LEN + 32];
 
     opts.clean = rule->hub_conf->cleansession;
     if (id == NULL || id[0] == '\0') {
-        char uuid[UUID_LEN + 1];
+        char uuid[FM_UUID_LEN + 1];
 
-        make_uuid(uuid);
+        fm_uuid(uuid);
         snprintf(own, sizeof(own), "rule-%u-%s", rule->number, uuid);
         id = own;
         opts.clean = true;
