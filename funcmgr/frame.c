@@ -87,6 +87,7 @@ static void fill(pb_frame *m, const struct fm_frame *f)
         m->has_hello = true;
         m->hello.version = f->hello.version;
         m->hello.max_message = f->hello.max_message;
+        m->hello.concurrency = f->hello.concurrency;
         bind_hello(&m->hello, &f->hello, true);
         break;
     case FM_CALL:
@@ -173,6 +174,7 @@ static void take(struct fm_frame *out, const pb_frame *m, const struct parts *pa
         out->hello = parts->hello;
         out->hello.version = m->hello.version;
         out->hello.max_message = m->hello.max_message;
+        out->hello.concurrency = m->hello.concurrency;
     } else if (m->has_call) {
         take_call(out, m, parts);
     } else if (m->has_reply) {

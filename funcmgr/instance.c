@@ -329,6 +329,7 @@ static int send_hello(struct fm_instance *in)
 
     frame.hello.version = FM_FRAME_VERSION;
     frame.hello.max_message = in->opts.max_message;
+    frame.hello.concurrency = 1;
     frame.hello.function = slice_of(in->opts.function);
     frame.hello.handler = slice_of(in->opts.handler);
     frame.hello.codedir = slice_of(in->opts.codedir);

@@ -24,7 +24,8 @@ static struct fm_frame sample(enum fm_frame_kind kind)
                                      text("index.handler"),
                                      text("code"),
                                      text("python 3"),
-                                     text("why") };
+                                     text("why"),
+                                     16 };
         break;
     case FM_CALL:
         f.call.id = 300;
@@ -51,6 +52,7 @@ static void check_sample(const struct fm_frame *f)
         CHECK(same(f->hello.function, "f") && same(f->hello.handler, "index.handler"));
         CHECK(same(f->hello.codedir, "code") && same(f->hello.runtime, "python 3"));
         CHECK(same(f->hello.error, "why"));
+        CHECK_INT(f->hello.concurrency, 16);
         break;
     case FM_CALL:
         CHECK_INT(f->call.id, 300);
