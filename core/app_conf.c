@@ -21,7 +21,8 @@ static const char *const format_names[] = { "text", "json", NULL };
 /* clang-format off */
 static const struct bt_conf_row logger_rows[] = {
     BT_CONF_ROW(struct bt_app_logger, "path", STRING, path, NULL,
-                "File to append to; without it lines go to standard error only."),
+                "File to append to; without it lines go to standard error only.",
+                .flags = BT_CONF_PATH),
     BT_CONF_ROW(struct bt_app_logger, "level", ENUM, level, "info",
                 "Least important level that is written.", .choices = level_names),
     BT_CONF_ROW(struct bt_app_logger, "format", ENUM, format, "text",
@@ -202,7 +203,7 @@ static bool is_of_master(const struct bt_yaml_node *root)
 
 static void report_nothing(struct bt_conf_ctx *ctx, bool of_master)
 {
-    bt_conf_report(ctx, true, (struct bt_yaml_pos){ 1, 1 },
+    bt_conf_report(ctx, true, (struct bt_yaml_pos){ .line = 1, .column = 1 },
                    "nothing to run: expected a section hub: or functions:%s",
                    of_master
                        ? " (of the original's files, a module's service.yml can be run: "

@@ -57,7 +57,9 @@ void bt_conf_free(struct bt_conf_ctx *ctx)
         next = b->next;
         bt_free(b);
     }
-    bt_conf_patches_deinit(&ctx->patches);
+    for (size_t i = 0; i < ctx->n_sources; i++)
+        bt_conf_patches_deinit(&ctx->sources[i].patches);
+    bt_free(ctx->sources);
     bt_buf_deinit(&ctx->text);
     bt_free(ctx->records);
     bt_free(ctx);
@@ -131,10 +133,26 @@ static void add_message(struct bt_conf_ctx *ctx, bool is_error,
     ctx->n_messages++;
 }
 
+/* Of the text that is being read, or was read last. */
+static struct bt_conf_source *last_source(const struct bt_conf_ctx *ctx)
+{
+    return &ctx->sources[ctx->n_sources - 1];
+}
+
+static const char *last_file(const struct bt_conf_ctx *ctx)
+{
+    return ctx->n_sources > 0 ? last_source(ctx)->file : NULL;
+}
+
 struct bt_conf_pos bt_conf_place(const struct bt_conf_ctx *ctx, struct bt_yaml_pos pos)
 {
-    pos = bt_conf_origin(&ctx->patches, pos);
-    return (struct bt_conf_pos){ ctx->file, pos.line, pos.column };
+    const struct bt_conf_source *source;
+
+    if (pos.source >= ctx->n_sources)
+        return (struct bt_conf_pos){ NULL, pos.line, pos.column };
+    source = &ctx->sources[pos.source];
+    pos = bt_conf_origin(&source->patches, pos);
+    return (struct bt_conf_pos){ source->file, pos.line, pos.column };
 }
 
 void bt_conf_report(struct bt_conf_ctx *ctx, bool is_error, struct bt_yaml_pos pos,
@@ -252,7 +270,7 @@ static void report_at(struct bt_conf_ctx *ctx, bool is_error, const void *obj,
     const struct bt_conf_record *object = find_record(ctx, obj, NULL);
     const struct bt_conf_record *r = find_nearest(ctx, obj, key);
     const char *path = object != NULL ? object->path : "";
-    struct bt_conf_pos pos = { .file = ctx->file };
+    struct bt_conf_pos pos = { .file = last_file(ctx) };
     char joined[BT_CONF_MAX_PATH * 2 + MAX_TEXT];
 
     if (r != NULL || object != NULL)
@@ -293,6 +311,9 @@ void bt_conf_warn_at(struct bt_conf_ctx *ctx, const void *obj, const char *key,
 
 static void on_yaml_problem(void *arg, struct bt_yaml_pos pos, const char *text)
 {
+    const struct bt_conf_ctx *ctx = arg;
+
+    pos.source = (unsigned)ctx->n_sources - 1;
     bt_conf_report(arg, true, pos, "%s", text);
 }
 
@@ -300,14 +321,39 @@ static void on_yaml_problem(void *arg, struct bt_yaml_pos pos, const char *text)
 static void on_template_problem(void *arg, struct bt_yaml_pos pos, const char *text)
 {
     struct bt_conf_ctx *ctx = arg;
-    struct bt_conf_pos place = { ctx->file, pos.line, pos.column };
+    struct bt_conf_pos place = { last_file(ctx), pos.line, pos.column };
 
     add_message(ctx, true, &place, text);
 }
 
-static const char *from_environment(const char *name)
+static const char *look_up(void *arg, const char *name)
 {
-    return getenv(name);
+    const struct bt_conf_ctx *ctx = arg;
+    const struct bt_conf_view *view = last_source(ctx)->view;
+
+    return view != NULL && view->variable != NULL ? view->variable(view->arg, name)
+                                                  : getenv(name);
+}
+
+static int add_source(struct bt_conf_ctx *ctx, const char *file)
+{
+    if (ctx->n_sources == BT_CONF_MAX_SOURCES)
+        return bt_origin(BT_ELIMIT, "too many configuration files");
+    if (ctx->n_sources == ctx->cap_sources) {
+        size_t cap = ctx->cap_sources > 0 ? ctx->cap_sources * 2 : 8;
+        void *more = bt_realloc(ctx->sources, cap * sizeof(*ctx->sources));
+
+        if (more == NULL)
+            return BT_ENOMEM;
+        ctx->sources = more;
+        ctx->cap_sources = cap;
+    }
+    file = bt_conf_copy(ctx, file);
+    if (file == NULL)
+        return BT_ENOMEM;
+    ctx->sources[ctx->n_sources++] =
+        (struct bt_conf_source){ .file = file, .view = ctx->view };
+    return 0;
 }
 
 static int keep_doc(struct bt_conf_ctx *ctx, struct bt_yaml *yaml)
@@ -326,26 +372,23 @@ static int keep_doc(struct bt_conf_ctx *ctx, struct bt_yaml *yaml)
 
 static int too_long(struct bt_conf_ctx *ctx)
 {
-    struct bt_conf_pos place = { .file = ctx->file };
+    struct bt_conf_pos place = { .file = last_file(ctx) };
 
     add_message(ctx, true, &place, "the file is longer than 16 MiB");
     return BT_ECONF;
 }
 
-int bt_conf_read_text(struct bt_conf_ctx *ctx, const char *name, const char *text,
-                      size_t len, struct bt_yaml **out)
+/* Into the source that was added last. */
+static int parse(struct bt_conf_ctx *ctx, const char *text, size_t len,
+                 struct bt_yaml **out)
 {
     struct bt_slice all = { (const uint8_t *)text, len };
     struct bt_buf expanded = { .max = BT_CONF_MAX_FILE };
     struct bt_yaml *yaml = NULL;
     int r;
 
-    bt_conf_patches_deinit(&ctx->patches);
-    ctx->file = bt_conf_copy(ctx, name);
-    if (ctx->file == NULL)
-        return BT_ENOMEM;
-    r = bt_conf_expand(all, from_environment, on_template_problem, ctx, &expanded,
-                       &ctx->patches);
+    r = bt_conf_expand(all, look_up, on_template_problem, ctx, &expanded,
+                       &last_source(ctx)->patches);
     if (r == BT_ELIMIT)
         r = too_long(ctx);
     if (r == 0)
@@ -354,9 +397,19 @@ int bt_conf_read_text(struct bt_conf_ctx *ctx, const char *name, const char *tex
     bt_buf_deinit(&expanded);
     if (r == 0)
         r = keep_doc(ctx, yaml);
-    if (r == 0)
-        *out = yaml;
-    return r;
+    if (r != 0)
+        return r;
+    bt_yaml_set_source(yaml, (unsigned)ctx->n_sources - 1);
+    *out = yaml;
+    return 0;
+}
+
+int bt_conf_read_text(struct bt_conf_ctx *ctx, const char *name, const char *text,
+                      size_t len, struct bt_yaml **out)
+{
+    int r = add_source(ctx, name);
+
+    return r != 0 ? r : parse(ctx, text, len, out);
 }
 
 static int read_stream(struct bt_conf_ctx *ctx, FILE *f, struct bt_buf *out)
@@ -374,7 +427,7 @@ static int read_stream(struct bt_conf_ctx *ctx, FILE *f, struct bt_buf *out)
     if (r == BT_ELIMIT)
         return too_long(ctx);
     if (r == 0 && ferror(f)) {
-        struct bt_conf_pos place = { .file = ctx->file };
+        struct bt_conf_pos place = { .file = last_file(ctx) };
         char text[MAX_TEXT];
 
         snprintf(text, sizeof(text), "cannot be read: %s", strerror(errno));
@@ -392,12 +445,12 @@ int bt_conf_read(struct bt_conf_ctx *ctx, const char *path, struct bt_yaml **out
     FILE *f;
     int r;
 
-    ctx->file = bt_conf_copy(ctx, path);
-    if (ctx->file == NULL)
-        return BT_ENOMEM;
+    r = add_source(ctx, path);
+    if (r != 0)
+        return r;
     f = fopen(path, "re");
     if (f == NULL) {
-        place.file = ctx->file;
+        place.file = last_file(ctx);
         snprintf(message, sizeof(message), "cannot be read: %s", strerror(errno));
         add_message(ctx, true, &place, message);
         return BT_ECONF;
@@ -405,7 +458,7 @@ int bt_conf_read(struct bt_conf_ctx *ctx, const char *path, struct bt_yaml **out
     r = read_stream(ctx, f, &text);
     fclose(f);
     if (r == 0)
-        r = bt_conf_read_text(ctx, path, (const char *)text.data, text.len, out);
+        r = parse(ctx, (const char *)text.data, text.len, out);
     bt_buf_deinit(&text);
     return r;
 }

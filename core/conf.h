@@ -37,6 +37,8 @@ enum bt_conf_kind {
 #define BT_CONF_ZERO \
     16u /* an explicit zero (or empty text) is the default, as in the original */
 
+#define BT_CONF_PATH 32u /* names a file; a service's own view of paths applies */
+
 struct bt_conf_strings {
     char **items;
     size_t n;

@@ -89,7 +89,9 @@ static void read_item(const struct bt_conf_target *t, struct bt_yaml_node *node,
                       void *obj)
 {
     char name[BT_CONF_MAX_PATH], path[BT_CONF_MAX_PATH];
-    struct bt_conf_scope s = { .ctx = t->scope->ctx, .map = node, .pos = node->pos };
+    struct bt_conf_scope s = {
+        .ctx = t->scope->ctx, .map = node, .pos = node->pos, .source = node->pos.source
+    };
     struct bt_conf_target item = *t;
 
     snprintf(name, sizeof(name), "%.200s[%zu]", t->path, i);
@@ -178,9 +180,11 @@ static int read_default(const struct bt_conf_target *t)
     if (r != 0)
         return r;
     root = bt_yaml_root(doc);
-    if (root != NULL)
+    if (root != NULL) {
+        root->pos = (struct bt_yaml_pos){ .source = t->scope->source };
         read_value(t, root);
-    else if (t->row->kind == BT_CONF_STRING)
+    }
+    if (root == NULL && t->row->kind == BT_CONF_STRING)
         *(char **)t->member = bt_conf_copy(ctx, "");
     bt_yaml_free(doc);
     return ctx->n_errors == errors ? 0 : BT_EBUG;
@@ -276,6 +280,7 @@ static int fill_section(const struct bt_conf_target *t, void *obj)
 {
     struct bt_conf_ctx *ctx = t->scope->ctx;
     struct bt_yaml_node *node = find(t->scope, t->scope->map, t->path);
+    struct bt_conf_scope inner = *t->scope;
     size_t before = ctx->n_records;
     int r;
 
@@ -283,7 +288,9 @@ static int fill_section(const struct bt_conf_target *t, void *obj)
         bt_conf_report_value(t, node, NULL);
     if (node != NULL && node->kind != BT_YAML_MAP)
         node->used = true;
-    r = fill_table(t->scope, t->row->sub, t->path, t->member);
+    if (node != NULL)
+        inner.source = node->pos.source;
+    r = fill_table(&inner, t->row->sub, t->path, t->member);
     if (node != NULL)
         record(t->scope, obj, t->row->key, NULL, node->key_pos);
     else
@@ -337,7 +344,9 @@ int bt_conf_apply(struct bt_conf_ctx *ctx, const struct bt_yaml *doc,
                   const struct bt_conf_table *table, void *obj)
 {
     struct bt_yaml_node *root = doc != NULL ? bt_yaml_root(doc) : NULL;
-    struct bt_conf_scope s = { .ctx = ctx, .pos = { 1, 1 }, .path = "" };
+    struct bt_conf_scope s = { .ctx = ctx,
+                               .pos = { .line = 1, .column = 1 },
+                               .path = "" };
     int r;
 
     memset(obj, 0, table->size);

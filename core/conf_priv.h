@@ -33,10 +33,11 @@ struct bt_conf_patches {
     struct bt_conf_patch *items;
     size_t n, cap;
 };
-/* Append text to out with every {{.NAME}} replaced by lookup(NAME). Unknown names are
- * reported at their place in text and stay. Lines that are comments are left alone. 0,
- * BT_ECONF, BT_ENOMEM, BT_ELIMIT. */
-int bt_conf_expand(struct bt_slice text, const char *(*lookup)(const char *name),
+/* Append text to out with every {{.NAME}} replaced by lookup(arg, NAME). Unknown names
+ * are reported at their place in text and stay. Lines that are comments are left alone.
+ * 0, BT_ECONF, BT_ENOMEM, BT_ELIMIT. */
+typedef const char *(*bt_conf_lookup_fn)(void *arg, const char *name);
+int bt_conf_expand(struct bt_slice text, bt_conf_lookup_fn lookup,
                    bt_yaml_report_fn report, void *arg, struct bt_buf *out,
                    struct bt_conf_patches *patches) BT_MUST_CHECK;
 void bt_conf_patches_deinit(struct bt_conf_patches *patches);
@@ -60,6 +61,24 @@ struct bt_conf_record {
     const char *path; /* of the object: "hub.principals[0]", "" at the top; of ctx */
     struct bt_conf_pos pos;
 };
+/* How a text names things: the files and variables of a service are not those of this
+ * process. Both functions may be NULL. */
+struct bt_conf_view {
+    /* A path of the text as one of this process, of ctx, or NULL when out of memory. pos:
+     * where it is written, or line 0 for a default. */
+    const char *(*path)(void *arg, struct bt_conf_ctx *ctx, const char *path,
+                        struct bt_yaml_pos pos);
+    /* {{.NAME}}; NULL: not set. */
+    const char *(*variable)(void *arg, const char *name);
+    void *arg;
+};
+/* One text that was read. */
+struct bt_conf_source {
+    const char *file;
+    struct bt_conf_patches patches;
+    const struct bt_conf_view *view; /* NULL: as this process */
+};
+#define BT_CONF_MAX_SOURCES 4096u
 struct bt_conf_block;
 struct bt_conf_doc;
 struct bt_conf_ctx {
@@ -71,10 +90,11 @@ struct bt_conf_ctx {
     size_t n_messages, n_errors, n_dropped;
     struct bt_conf_record *records;
     size_t n_records, cap_records;
-    const char *file; /* of the text that was read last */
-    struct bt_conf_patches patches;
-    struct bt_buf text; /* the messages as one text */
-    bool no_memory;     /* an allocation failed; the result is BT_ENOMEM */
+    struct bt_conf_source *sources; /* in order of reading */
+    size_t n_sources, cap_sources;
+    const struct bt_conf_view *view; /* of the texts read from now on */
+    struct bt_buf text;              /* the messages as one text */
+    bool no_memory;                  /* an allocation failed; the result is BT_ENOMEM */
 };
 
 /* Read a text or a file into a tree that lives as long as ctx. 0, BT_ECONF, BT_ENOMEM. */
@@ -82,7 +102,7 @@ int bt_conf_read_text(struct bt_conf_ctx *ctx, const char *name, const char *tex
                       size_t len, struct bt_yaml **out) BT_MUST_CHECK;
 int bt_conf_read(struct bt_conf_ctx *ctx, const char *path,
                  struct bt_yaml **out) BT_MUST_CHECK;
-/* Report at a place of the tree that was read last. */
+/* Report at a place of a tree of ctx. */
 void bt_conf_report(struct bt_conf_ctx *ctx, bool is_error, struct bt_yaml_pos pos,
                     const char *fmt, ...) BT_PRINTF(4, 5);
 struct bt_conf_pos bt_conf_place(const struct bt_conf_ctx *ctx, struct bt_yaml_pos pos);
@@ -97,6 +117,7 @@ struct bt_conf_scope {
     struct bt_yaml_node *map; /* NULL: nothing was written */
     struct bt_yaml_pos pos;
     const char *path; /* of the object, for messages; of ctx */
+    unsigned source;  /* whose view defaults are read in */
     bool quiet;       /* defaults only: nothing is required, nothing is checked */
 };
 

@@ -188,6 +188,20 @@ static bool is_match(const char *pattern, const char *s)
     return ok;
 }
 
+static char *copy_text(const struct bt_conf_target *t, const struct bt_yaml_node *node,
+                       const char *text)
+{
+    struct bt_conf_ctx *ctx = t->scope->ctx;
+    const struct bt_conf_view *view =
+        node->pos.source < ctx->n_sources ? ctx->sources[node->pos.source].view : NULL;
+
+    if ((t->row->flags & BT_CONF_PATH) == 0 || *text == '\0' || view == NULL ||
+        view->path == NULL)
+        return bt_conf_copy(ctx, text);
+    text = view->path(view->arg, ctx, text, node->pos);
+    return text != NULL ? bt_conf_copy(ctx, text) : NULL;
+}
+
 /* A text of the file into *out, owned by the context. */
 void bt_conf_read_string(const struct bt_conf_target *t, const struct bt_yaml_node *node,
                          char **out)
@@ -209,7 +223,7 @@ void bt_conf_read_string(const struct bt_conf_target *t, const struct bt_yaml_no
     } else {
         bool by_default = (row->flags & BT_CONF_ZERO) != 0 && *node->text == '\0';
 
-        *out = bt_conf_copy(t->scope->ctx, by_default ? row->def : node->text);
+        *out = copy_text(t, node, by_default ? row->def : node->text);
     }
 }
 

@@ -77,7 +77,7 @@ static int add_patch(struct bt_conf_patches *patches, const struct bt_conf_patch
 }
 
 struct expansion {
-    const char *(*lookup)(const char *name);
+    bt_conf_lookup_fn lookup;
     bt_yaml_report_fn report;
     void *arg;
     struct bt_buf *out;
@@ -95,7 +95,7 @@ static int copy(struct expansion *e, const char *s, size_t n)
 
 static int replace(struct expansion *e, const char *s, size_t n, const char *name)
 {
-    const char *value = e->lookup(name);
+    const char *value = e->lookup(e->arg, name);
     struct bt_conf_patch p = { .from = e->from, .to = e->to };
     struct bt_buf text = { 0 };
     int r;
@@ -145,7 +145,7 @@ static int expand_line(struct expansion *e, const char *s, size_t n)
     return r != 0 ? r : copy(e, s + start, n - start);
 }
 
-int bt_conf_expand(struct bt_slice text, const char *(*lookup)(const char *name),
+int bt_conf_expand(struct bt_slice text, bt_conf_lookup_fn lookup,
                    bt_yaml_report_fn report, void *arg, struct bt_buf *out,
                    struct bt_conf_patches *patches)
 {
@@ -154,8 +154,8 @@ int bt_conf_expand(struct bt_slice text, const char *(*lookup)(const char *name)
                            .arg = arg,
                            .out = out,
                            .patches = patches,
-                           .from = { 1, 1 },
-                           .to = { 1, 1 } };
+                           .from = { .line = 1, .column = 1 },
+                           .to = { .line = 1, .column = 1 } };
     const char *at = (const char *)text.ptr;
     size_t left = text.len;
     int r = 0;

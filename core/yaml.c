@@ -72,7 +72,8 @@ static char *doc_copy(struct bt_yaml *doc, const void *s, size_t n)
 
 static struct bt_yaml_pos position(yaml_mark_t mark)
 {
-    return (struct bt_yaml_pos){ (unsigned)mark.line + 1, (unsigned)mark.column + 1 };
+    return (struct bt_yaml_pos){ .line = (unsigned)mark.line + 1,
+                                 .column = (unsigned)mark.column + 1 };
 }
 
 static int reject(struct builder *b, struct bt_yaml_pos pos, const char *text)
@@ -322,7 +323,7 @@ static int on_event(struct builder *b, const yaml_event_t *e)
 static struct bt_yaml_pos reader_position(const yaml_parser_t *p, const char *text,
                                           size_t len)
 {
-    struct bt_yaml_pos pos = { 1, 1 };
+    struct bt_yaml_pos pos = { .line = 1, .column = 1 };
 
     for (size_t i = 0; i < len && i < p->problem_offset; i++) {
         if (text[i] == '\n') {
@@ -480,15 +481,56 @@ struct bt_yaml_node *bt_yaml_take(struct bt_yaml_node *map, const char *key)
     return node;
 }
 
-struct bt_yaml_node *bt_yaml_new_map(struct bt_yaml *doc, struct bt_yaml_pos pos)
+static struct bt_yaml_node *new_free_node(struct bt_yaml *doc, enum bt_yaml_kind kind,
+                                          struct bt_yaml_pos pos)
 {
     struct bt_yaml_node *node = doc_alloc(doc, sizeof(*node));
 
     if (node == NULL)
         return NULL;
-    node->kind = BT_YAML_MAP;
+    node->kind = kind;
     node->pos = node->key_pos = pos;
     return node;
+}
+
+struct bt_yaml_node *bt_yaml_new_map(struct bt_yaml *doc, struct bt_yaml_pos pos)
+{
+    return new_free_node(doc, BT_YAML_MAP, pos);
+}
+
+struct bt_yaml_node *bt_yaml_new_list(struct bt_yaml *doc, struct bt_yaml_pos pos)
+{
+    return new_free_node(doc, BT_YAML_LIST, pos);
+}
+
+struct bt_yaml_node *bt_yaml_new_text(struct bt_yaml *doc, const char *text,
+                                      struct bt_yaml_pos pos)
+{
+    struct bt_yaml_node *node = new_free_node(doc, BT_YAML_SCALAR, pos);
+
+    if (node != NULL)
+        node->text = doc_copy(doc, text, strlen(text));
+    return node != NULL && node->text != NULL ? node : NULL;
+}
+
+void bt_yaml_append(struct bt_yaml_node *list, struct bt_yaml_node *item)
+{
+    item->next = NULL;
+    append(list, item);
+}
+
+/* The depth is bounded by that of what was parsed. */
+static void set_source(struct bt_yaml_node *node, unsigned source)
+{
+    node->pos.source = node->key_pos.source = source;
+    for (struct bt_yaml_node *c = node->first; c != NULL; c = c->next)
+        set_source(c, source);
+}
+
+void bt_yaml_set_source(struct bt_yaml *doc, unsigned source)
+{
+    if (doc->root != NULL)
+        set_source(doc->root, source);
 }
 
 int bt_yaml_put(struct bt_yaml *doc, struct bt_yaml_node *map, const char *key,

@@ -16,6 +16,7 @@ enum bt_yaml_kind { BT_YAML_SCALAR, BT_YAML_LIST, BT_YAML_MAP };
 
 struct bt_yaml_pos {
     unsigned line, column; /* from 1, in characters */
+    unsigned source;       /* of several texts, which; bt_yaml_parse sets 0 */
 };
 
 struct bt_yaml_node {
@@ -50,8 +51,16 @@ struct bt_yaml_node *bt_yaml_get(const struct bt_yaml_node *map, const char *key
 /* Take the value of a key out of the mapping; it stays alive with the document. NULL when
  * not there. */
 struct bt_yaml_node *bt_yaml_take(struct bt_yaml_node *map, const char *key);
-/* A new empty mapping of the document at a position, or NULL when out of memory. */
+/* A new node of the document at a position: an empty mapping, an empty list, a text in
+ * quotes (copied). NULL when out of memory. */
 struct bt_yaml_node *bt_yaml_new_map(struct bt_yaml *doc, struct bt_yaml_pos pos);
+struct bt_yaml_node *bt_yaml_new_list(struct bt_yaml *doc, struct bt_yaml_pos pos);
+struct bt_yaml_node *bt_yaml_new_text(struct bt_yaml *doc, const char *text,
+                                      struct bt_yaml_pos pos);
+/* Append an item to a list. */
+void bt_yaml_append(struct bt_yaml_node *list, struct bt_yaml_node *item);
+/* Mark every position of the tree as one of this source. */
+void bt_yaml_set_source(struct bt_yaml *doc, unsigned source);
 /* Append value under a key (copied). 0, or BT_ENOMEM. */
 int bt_yaml_put(struct bt_yaml *doc, struct bt_yaml_node *map, const char *key,
                 struct bt_yaml_node *value) BT_MUST_CHECK;

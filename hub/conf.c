@@ -313,7 +313,7 @@ static const struct bt_conf_row hub_rows[] = {
             "Time between two such lines.", .min = 1, .max = 86400000,
             .flags = BT_CONF_ZERO),
     HUB_ROW("storage.dir", STRING, storage_dir, "var/db/baetyl/data",
-            "Folder of the database.", .flags = BT_CONF_ZERO),
+            "Folder of the database.", .flags = BT_CONF_ZERO | BT_CONF_PATH),
     HUB_ROW("shutdown.timeout", MS, shutdown_timeout, "10m",
             "Longest time to drain on stop; the process's own grace comes first.",
             .min = 1, .flags = BT_CONF_ZERO),

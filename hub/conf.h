@@ -10,13 +10,16 @@ extern const char *const hub_conf_versions[]; /* by enum hub_tls_version */
 /* The rows of a struct hub_cert_conf member `cert` of type. */
 #define HUB_CERT_ROWS(type)                                                           \
     BT_CONF_ROW(type, "certificate.ca", STRING, cert.ca, NULL,                        \
-                "TLS: file of the CA whose client certificates are accepted."),       \
+                "TLS: file of the CA whose client certificates are accepted.",        \
+                .flags = BT_CONF_PATH),                                               \
         BT_CONF_ROW(type, "certificate.cert", STRING, cert.cert, NULL,                \
-                    "TLS: file of the certificate that is shown, with its chain."),   \
+                    "TLS: file of the certificate that is shown, with its chain.",    \
+                    .flags = BT_CONF_PATH),                                           \
         BT_CONF_ROW(type, "certificate.key", STRING, cert.key, NULL,                  \
-                    "TLS: file of its private key."),                                 \
+                    "TLS: file of its private key.", .flags = BT_CONF_PATH),          \
         BT_CONF_ROW(type, "certificate.crl", STRING, cert.crl, NULL,                  \
-                    "TLS: file of the client certificates that the CA has revoked."), \
+                    "TLS: file of the client certificates that the CA has revoked.",  \
+                    .flags = BT_CONF_PATH),                                           \
         BT_CONF_ROW(type, "certificate.require", ENUM, cert.require, "optional",      \
                     "TLS: whether a client must show a certificate (none: it is not " \
                     "asked). Without a CA none is asked for.",                        \

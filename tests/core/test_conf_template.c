@@ -7,7 +7,7 @@
 
 static char problems[1024];
 
-static const char *lookup(const char *name)
+static const char *lookup(void *arg, const char *name)
 {
     static const struct {
         const char *name, *value;
@@ -17,6 +17,7 @@ static const char *lookup(const char *name)
         { "SELF", "{{.A}}" }, { "UTF", "\xc3\xa4" },
     };
 
+    (void)arg;
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
         if (strcmp(rows[i].name, name) == 0)
             return rows[i].value;
@@ -109,17 +110,17 @@ TEST(positions_point_into_the_file)
     static const struct {
         struct bt_yaml_pos at, want;
     } rows[] = {
-        { { 1, 1 }, { 1, 1 } },   /* before everything */
-        { { 1, 4 }, { 1, 4 } },   /* the start of a value */
-        { { 1, 9 }, { 1, 4 } },   /* inside of a value */
-        { { 1, 16 }, { 1, 13 } }, /* behind it: a long value for a shorter name */
-        { { 1, 19 }, { 1, 16 } }, /* the start of the second */
-        { { 1, 20 }, { 1, 22 } }, /* behind it */
-        { { 2, 3 }, { 2, 3 } },   /* a line without any */
-        { { 3, 1 }, { 3, 1 } },   /* a value of two lines */
-        { { 4, 1 }, { 3, 1 } },
-        { { 4, 2 }, { 3, 9 } }, /* behind it, on its last line */
-        { { 5, 4 }, { 4, 4 } }, /* the line below */
+        { { 1, 1, 0 }, { 1, 1, 0 } },   /* before everything */
+        { { 1, 4, 0 }, { 1, 4, 0 } },   /* the start of a value */
+        { { 1, 9, 0 }, { 1, 4, 0 } },   /* inside of a value */
+        { { 1, 16, 0 }, { 1, 13, 0 } }, /* behind it: a long value for a shorter name */
+        { { 1, 19, 0 }, { 1, 16, 0 } }, /* the start of the second */
+        { { 1, 20, 0 }, { 1, 22, 0 } }, /* behind it */
+        { { 2, 3, 0 }, { 2, 3, 0 } },   /* a line without any */
+        { { 3, 1, 0 }, { 3, 1, 0 } },   /* a value of two lines */
+        { { 4, 1, 0 }, { 3, 1, 0 } },
+        { { 4, 2, 0 }, { 3, 9, 0 } }, /* behind it, on its last line */
+        { { 5, 4, 0 }, { 4, 4, 0 } }, /* the line below */
     };
     struct bt_buf out = { 0 };
     struct bt_conf_patches patches = { 0 };
