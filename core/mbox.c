@@ -21,10 +21,11 @@ struct bt_mbox {
     bt_mbox_fn fn;
     void *arg;
     struct bt_msg *taken; /* loop's thread: detached, not yet handed over */
-    unsigned depth;       /* loop's thread: handlers running */
-    bool freed;    /* loop's thread: by a handler; the outermost hand_over destroys */
     bool attached; /* the loop knows the inbox; cleared by closing, on its thread */
     pthread_mutex_t lock; /* guards the rest */
+    unsigned depth;       /* handlers running */
+    bool freed; /* while they were: the outermost hand_over destroys. A box that is freed
+                   by another thread was closed, so nothing is taken any more */
     struct bt_msg *head, **tail;
     bool closed;
     _Atomic uint32_t waiting; /* written under the lock, read by anybody */
@@ -38,19 +39,23 @@ static void destroy(struct bt_mbox *mb)
 
 static void hand_over(struct bt_mbox *mb)
 {
-    mb->depth++;
-    while (!mb->freed && mb->taken != NULL) {
+    bool last;
+
+    while (mb->taken != NULL && !mb->freed) {
         struct bt_msg *msg = mb->taken;
 
         mb->taken = msg->next;
         msg->next = NULL;
         mb->fn(mb->arg, msg); /* takes ownership */
     }
-    if (--mb->depth == 0 && mb->freed)
+    pthread_mutex_lock(&mb->lock);
+    last = --mb->depth == 0 && mb->freed;
+    pthread_mutex_unlock(&mb->lock);
+    if (last)
         destroy(mb);
 }
 
-/* Append all that is queued to `taken`. */
+/* Append all that is queued to `taken`; hand_over follows. */
 static void take(struct bt_mbox *mb, bool close)
 {
     struct bt_msg **end = &mb->taken;
@@ -63,6 +68,7 @@ static void take(struct bt_mbox *mb, bool close)
     mb->tail = &mb->head;
     atomic_store_explicit(&mb->waiting, 0, memory_order_relaxed);
     mb->closed |= close;
+    mb->depth++;
     atomic_store_explicit(&mb->inbox.full, false, memory_order_relaxed);
     pthread_mutex_unlock(&mb->lock);
 }
@@ -132,6 +138,8 @@ void bt_mbox_close(struct bt_mbox *mb)
 
 void bt_mbox_free(struct bt_mbox *mb)
 {
+    bool running;
+
     if (mb == NULL)
         return;
     if (mb->attached)
@@ -139,8 +147,9 @@ void bt_mbox_free(struct bt_mbox *mb)
     /* A poster that saw the box open may still be about to release the lock. */
     pthread_mutex_lock(&mb->lock);
     mb->closed = true;
-    pthread_mutex_unlock(&mb->lock);
     mb->freed = true;
-    if (mb->depth == 0)
+    running = mb->depth > 0;
+    pthread_mutex_unlock(&mb->lock);
+    if (!running)
         destroy(mb);
 }

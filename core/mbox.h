@@ -27,9 +27,8 @@ int bt_mbox_post(struct bt_mbox *mb, struct bt_msg *msg) BT_MUST_CHECK;
 uint32_t bt_mbox_waiting(const struct bt_mbox *mb);
 /* Loop's thread: hand over what is queued now, refuse posts from now on. Idempotent. */
 void bt_mbox_close(struct bt_mbox *mb);
-/* After the last possible poster is gone. Never delivers. On the loop's
- * thread, or on any once the box was closed there. NULL is fine.
- */
+/* After the last possible poster is gone. Never delivers. On the loop's thread, or on any
+ * once the box was closed there, also while a handler runs. NULL is fine. */
 void bt_mbox_free(struct bt_mbox *mb);
 
 #endif

@@ -27,7 +27,7 @@ void fm_uuid(char out[FM_UUID_LEN + 1])
     out[n] = '\0';
 }
 
-void fm_message_of(struct fm_message *out, const struct hub_delivery *d,
+void fm_message_of(struct fm_message *out, const struct fm_delivery *d,
                    const char *function, const char *uuid)
 {
     *out = (struct fm_message){

@@ -5,14 +5,14 @@
 
 #include "core/buf.h"
 #include "funcmgr/call.h"
-#include "hub/hub.h"
+#include "funcmgr/link.h"
 
 #define FM_UUID_LEN 36u
 
 /* A random UUID (version 4), NUL-terminated. */
 void fm_uuid(char out[FM_UUID_LEN + 1]);
 /* The call record of a delivery, received now. Borrows all three. */
-void fm_message_of(struct fm_message *out, const struct hub_delivery *d,
+void fm_message_of(struct fm_message *out, const struct fm_delivery *d,
                    const char *function, const char *uuid);
 
 /* What is published, or answered, for a result: its payload or the error message. */

@@ -27,7 +27,8 @@ struct job {
     struct fm_call call;
     struct bt_list link; /* in the rule's jobs */
     struct fm_rule *rule;
-    struct hub_delivery *delivery; /* NULL: an orphan */
+    struct fm_delivery delivery; /* held: ours to acknowledge; otherwise an orphan */
+    bool held;
     size_t n_bytes;
     bool publishing; /* waits for on_published */
     char uuid[FM_UUID_LEN + 1];
@@ -35,41 +36,35 @@ struct job {
 
 /* ---- The end of a job ---- */
 
-/* A client is closed from a timer: this may run inside one of its own callbacks, and the
- * hub's worker may free a closed client at any time. */
-static void close_client(struct fm_rule *rule)
+static void close_link(struct fm_rule *rule)
 {
-    rule->old_client = bt_steal(rule->client);
-    bt_timer_start(rule->loop, &rule->close_timer, 0, 0);
+    struct fm_link *link = bt_steal(rule->link);
+
+    if (link != NULL)
+        link->ops->close(link);
+}
+
+static void ack(struct fm_rule *rule, const struct fm_delivery *d, bool ok)
+{
+    rule->link->ops->ack(rule->link, d, ok);
 }
 
 static void check_drained(struct fm_rule *rule)
 {
-    if (!rule->closing || rule->closed || rule->n_jobs > 0 || rule->old_client != NULL)
+    if (!rule->closing || rule->closed || rule->n_jobs > 0)
         return;
-    if (rule->client != NULL) {
-        close_client(rule);
-        return;
-    }
+    close_link(rule);
     rule->closed = true;
     bt_timer_stop(rule->loop, &rule->reopen_timer);
     rule->drained(rule->arg);
-}
-
-static void on_close_timer(struct bt_timer *t)
-{
-    struct fm_rule *rule = bt_container_of(t, struct fm_rule, close_timer);
-
-    hub_client_close(bt_steal(rule->old_client));
-    check_drained(rule);
 }
 
 static void end_job(struct job *job, bool ok)
 {
     struct fm_rule *rule = job->rule;
 
-    if (job->delivery != NULL)
-        hub_client_ack(rule->client, bt_steal(job->delivery), ok);
+    if (job->held)
+        ack(rule, &job->delivery, ok);
     bt_list_remove(&job->link);
     rule->n_jobs--;
     rule->n_bytes -= job->n_bytes;
@@ -89,12 +84,17 @@ static void log_lost(const struct job *job, const char *reason)
 static void publish(struct job *job, struct bt_slice payload)
 {
     struct fm_rule *rule = job->rule;
-    uint8_t qos = (uint8_t)BT_MIN(job->delivery->qos, rule->conf->publish.qos);
+    uint8_t qos = (uint8_t)BT_MIN(job->delivery.qos, rule->conf->publish.qos);
+    const struct fm_publish p = { .topic = rule->conf->publish.topic,
+                                  .payload = payload,
+                                  .qos = qos,
+                                  .token = (uint64_t)(uintptr_t)job,
+                                  .input =
+                                      job->delivery.qos > 0 ? &job->delivery : NULL };
     int r;
 
     job->publishing = qos > 0;
-    r = hub_client_publish(rule->client, rule->conf->publish.topic, payload, qos, false,
-                           (uint64_t)(uintptr_t)job);
+    r = rule->link->ops->publish(rule->link, &p);
     if (r == 0 && qos > 0)
         return;
     job->publishing = false;
@@ -106,7 +106,7 @@ static void publish(struct job *job, struct bt_slice payload)
 
 static size_t max_result(const struct fm_rule *rule)
 {
-    return hub_max_payload(rule->hub, strlen(rule->conf->publish.topic));
+    return rule->link->ops->max_payload(rule->link, strlen(rule->conf->publish.topic));
 }
 
 /* The result, or the error message in its place. */
@@ -133,7 +133,7 @@ static void on_done(struct fm_call *call, const struct fm_result *result)
     struct job *job = bt_container_of(call, struct job, call);
 
     bt_metric_add(&fm_stat_calls, 1);
-    if (job->delivery == NULL || result->outcome == FM_STOPPED)
+    if (!job->held || result->outcome == FM_STOPPED)
         end_job(job, false);
     else
         publish_answer(job, result);
@@ -141,12 +141,9 @@ static void on_done(struct fm_call *call, const struct fm_result *result)
 
 static void on_published(void *arg, uint64_t token, unsigned reason)
 {
-    struct fm_rule *rule = arg;
     struct job *job = (struct job *)(uintptr_t)token;
 
-    /* About to be closed: its jobs are gone. */
-    if (rule->client == NULL)
-        return;
+    (void)arg;
     job->publishing = false;
     if (reason >= REFUSED)
         log_lost(job, "refused by the hub");
@@ -155,20 +152,21 @@ static void on_published(void *arg, uint64_t token, unsigned reason)
 
 /* ---- Deliveries ---- */
 
-static bool is_full(const struct fm_rule *rule, const struct hub_delivery *d)
+static bool is_full(const struct fm_rule *rule, const struct fm_delivery *d)
 {
     return d->qos == 0 && (rule->n_jobs >= FM_RULE_MAX_JOBS ||
                            rule->n_bytes + d->payload.len > FM_RULE_MAX_BYTES);
 }
 
-static struct job *new_job(struct fm_rule *rule, struct hub_delivery *d)
+static struct job *new_job(struct fm_rule *rule, const struct fm_delivery *d)
 {
     struct job *job = bt_calloc(1, sizeof(*job));
 
     if (job == NULL)
         return NULL;
     job->rule = rule;
-    job->delivery = d;
+    job->delivery = *d;
+    job->held = true;
     job->n_bytes = d->payload.len;
     fm_uuid(job->uuid);
     job->call.attempts = rule->conf->retry_max;
@@ -180,25 +178,25 @@ static struct job *new_job(struct fm_rule *rule, struct hub_delivery *d)
     return job;
 }
 
-static void on_message(void *arg, struct hub_delivery *d)
+static void on_message(void *arg, const struct fm_delivery *d)
 {
     struct fm_rule *rule = arg;
     struct job *job;
 
-    if (rule->client == NULL || rule->closing) {
-        hub_client_ack(rule->client != NULL ? rule->client : rule->old_client, d, false);
+    if (rule->closing) {
+        ack(rule, d, false);
         return;
     }
     if (is_full(rule, d)) {
         bt_metric_add(&fm_stat_dropped, 1);
         bt_log(BT_LOG_WARN, "FUNC-DROPPED", "too many messages wait for a function",
                "function=%s waiting=%zu", rule->conf->function, rule->n_jobs);
-        hub_client_ack(rule->client, d, true);
+        ack(rule, d, true);
         return;
     }
     job = new_job(rule, d);
     if (job == NULL)
-        hub_client_ack(rule->client, d, false);
+        ack(rule, d, false);
     else
         fm_pool_call(rule->pool, &job->call);
 }
@@ -219,7 +217,8 @@ static void reopen_later(struct fm_rule *rule)
 /* The payload goes with the delivery, so a job that goes on must not look at it. */
 static void make_orphan(struct job *job)
 {
-    hub_client_ack(job->rule->client, bt_steal(job->delivery), false);
+    ack(job->rule, &job->delivery, false);
+    job->held = false;
     job->call.message.topic = job->call.message.payload = (struct bt_slice){ NULL, 0 };
     job->call.attempts = 1;
 }
@@ -233,14 +232,13 @@ static void close_session(struct fm_rule *rule)
 
         if (job->publishing)
             end_job(job, false);
-        else if (job->delivery != NULL && bt_list_linked(&job->call.link))
+        else if (job->held && bt_list_linked(&job->call.link))
             fm_pool_cancel(rule->pool, &job->call);
-        else if (job->delivery != NULL)
+        else if (job->held)
             make_orphan(job);
     }
     rule->ready = false;
-    if (rule->client != NULL)
-        close_client(rule);
+    close_link(rule);
 }
 
 static void on_closed(void *arg, unsigned reason)
@@ -283,9 +281,7 @@ static void on_ready(void *arg, unsigned reason)
 static int open_session(struct fm_rule *rule)
 {
     const char *id = rule->conf->clientid;
-    struct hub_sub sub = { rule->conf->subscribe.topic,
-                           (uint8_t)rule->conf->subscribe.qos };
-    struct hub_client_opts opts = { .subs = &sub, .n_subs = 1 };
+    struct fm_link_opts opts = { .hub = rule->hub, .conf = rule->hub_conf };
     char own[FM_UUID_LEN + 32];
 
     opts.clean = rule->hub_conf->cleansession;
@@ -298,8 +294,8 @@ static int open_session(struct fm_rule *rule)
         opts.clean = true;
     }
     opts.client_id = id;
-    opts.username = rule->hub_conf->username;
-    opts.password = rule->hub_conf->password;
+    opts.filter = rule->conf->subscribe.topic;
+    opts.qos = (uint8_t)rule->conf->subscribe.qos;
     opts.window = (uint16_t)(rule->pool->conf->max + FM_RULE_QUEUE);
     opts.loop = rule->loop;
     opts.arg = rule;
@@ -307,7 +303,7 @@ static int open_session(struct fm_rule *rule)
     opts.on_message = on_message;
     opts.on_published = on_published;
     opts.on_closed = on_closed;
-    return hub_client_open(rule->hub, &opts, &rule->client);
+    return rule->link_ops->open(&opts, &rule->link);
 }
 
 void fm_rule_open(struct fm_rule *rule)
@@ -316,7 +312,7 @@ void fm_rule_open(struct fm_rule *rule)
 
     if (r == 0)
         return;
-    rule->client = NULL;
+    rule->link = NULL;
     bt_log(BT_LOG_ERROR, "FUNC-OPEN", "a rule's session could not be opened",
            "function=%s reason=\"%s\"", rule->conf->function, bt_error_text(r));
     tell_answered(rule);
@@ -332,12 +328,14 @@ void fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,
                   const struct fm_hub_conf *hub_conf, struct hub *hub,
                   struct bt_loop *loop, struct fm_pool *pool)
 {
-    *rule = (struct fm_rule){
-        .conf = conf, .hub_conf = hub_conf, .hub = hub, .loop = loop, .pool = pool
-    };
+    *rule = (struct fm_rule){ .conf = conf,
+                              .hub_conf = hub_conf,
+                              .hub = hub,
+                              .loop = loop,
+                              .pool = pool,
+                              .link_ops = &fm_link_hub_ops };
     bt_list_init(&rule->jobs);
     bt_timer_init(&rule->reopen_timer, on_reopen);
-    bt_timer_init(&rule->close_timer, on_close_timer);
 }
 
 void fm_rule_close(struct fm_rule *rule)

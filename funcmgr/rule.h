@@ -3,9 +3,8 @@
 #ifndef FUNCMGR_RULE_H
 #define FUNCMGR_RULE_H
 
-#include "funcmgr/funcmgr.h"
+#include "funcmgr/link.h"
 #include "funcmgr/pool.h"
-#include "hub/hub.h"
 
 /* Unacknowledged QoS 1 messages beyond one per instance. */
 #define FM_RULE_QUEUE 8u
@@ -21,15 +20,15 @@ struct fm_rule {
     struct hub *hub;
     struct bt_loop *loop;
     struct fm_pool *pool;
-    struct hub_client *client;     /* NULL while the session is closed */
-    struct hub_client *old_client; /* about to be closed by close_timer */
+    const struct fm_link_ops *link_ops;
+    struct fm_link *link; /* NULL while the session is closed */
     bool ready;
     unsigned number; /* of the rule, for a client id when none is given */
     struct bt_list jobs;
     size_t n_jobs;
     size_t n_bytes; /* payloads of jobs */
     uint64_t pause; /* ms before the session is opened again */
-    struct bt_timer reopen_timer, close_timer;
+    struct bt_timer reopen_timer;
     bool closing, closed, told;
     void *arg;
     /* Once: the hub has answered the first opening, or could not be asked. */

@@ -129,7 +129,8 @@ struct hub;
 struct hub_client;
 struct hub_msg;
 
-/* One delivery. The receiver owns it and must pass it to hub_client_ack exactly once. */
+/* One delivery. The receiver owns it and must pass it to hub_client_ack, or to
+ * hub_delivery_free, exactly once. */
 struct hub_delivery {
     struct bt_slice topic, payload;
     uint8_t qos; /* as delivered: min(message, subscription) */
@@ -174,8 +175,10 @@ int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice 
 /* Takes d. ok false: not processed; QoS 1 is delivered again when the session next
  * connects. */
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok);
-/* Disconnect (a persistent session stays) and free; deliveries still held must have been
- * acked. No callback follows. */
+/* Takes d without acknowledging it; also after its client was closed. */
+void hub_delivery_free(struct hub_delivery *d);
+/* Disconnect (a persistent session stays) and free; also from inside a callback. What is
+ * still held goes to hub_delivery_free. No callback follows. */
 void hub_client_close(struct hub_client *c);
 /* Largest payload that a publish to a topic of this length may have. */
 size_t hub_max_payload(const struct hub *hub, size_t topic_len);

@@ -570,6 +570,11 @@ void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok)
         q->ok = ok;
         (void)ask(c, q);
     }
+    hub_delivery_free(d);
+}
+
+void hub_delivery_free(struct hub_delivery *d)
+{
     hub_msg_unref(d->msg);
     bt_free(bt_container_of(d, struct event, delivery));
 }

@@ -22,7 +22,7 @@ TEST(uuid_is_version_4)
 
 TEST(record_of_a_delivery)
 {
-    struct hub_delivery d = {
+    struct fm_delivery d = {
         .topic = text("t"), .payload = text("p"), .qos = 1, .pid = 7
     };
     struct fm_message m;
