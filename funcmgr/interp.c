@@ -169,7 +169,8 @@ static const char *const args[FM_N_LANGUAGES][FM_INTERP_ARGS - 1] = {
     [FM_PYTHON] = { "-E", "-s", "-S", "/proc/self/fd/5", NULL },
     [FM_NODE] = { "-e",
                   "require('vm').runInThisContext(require('fs').readFileSync("
-                  "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})(require)",
+                  "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})"
+                  "(require,m=>eval('import(m)'))",
                   NULL },
 };
 

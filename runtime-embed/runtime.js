@@ -1,119 +1,263 @@
-// The function runtime for Node 8.5 or newer: one process, one function, one call at a time.
+// The function runtime for Node 8.5 or newer: one process, one function.
 //
 // Calls come in on descriptor 3, replies go out on descriptor 4, as docs/frames.md describes;
-// standard output and error are the handler's own and end in the log. The source is an expression:
-// whoever runs it calls the function with `require`.
-(function (require) {
+// standard output and error are the handler's own and end in the log, and so do console.error, warn,
+// info and debug, with their level. At most `concurrency` calls run at once; those that came ahead wait
+// in order. A reply is written before the next handler starts: if that one never ends, the answer is not
+// lost with it. The source is an expression: whoever runs it calls the function with `require` and a function that imports
+// an ECMAScript module.
+(function (require, importModule) {
     'use strict';
 
     const fs = require('fs');
     const net = require('net');
     const path = require('path');
+    const util = require('util');
 
     const VERSION = 1;
     const CALLS = 3, REPLIES = 4, SOURCE = 5;
-    const MAX_ERROR = 4096;
+    const MAX_ERROR = 4096, MAX_LOG = 4096;
+    const ROOM = 65536; // for frames
+    const EMPTY = Buffer.alloc(0);
 
     // ---- protobuf: the two wire types that the frames use, and skipping of the others ----
 
-    function varint(n) {
-        const out = [];
-        while (n > 127) {
-            out.push(n % 128 + 128);
-            n = Math.floor(n / 128);
+    // Reads one message; `pos` moves. Numbers above 2^53 lose their last bits, and none is that large.
+    class Reader {
+        constructor(data, pos, end) {
+            this.data = data;
+            this.pos = pos;
+            this.end = end;
+            this.wire = 0;
+            this.from = 0; // the bytes of the last member
+            this.to = 0;
         }
-        out.push(n);
-        return Buffer.from(out);
-    }
 
-    function putNumber(field, n) {
-        return n ? Buffer.concat([varint(field * 8), varint(n)]) : Buffer.alloc(0);
-    }
-
-    function putBytes(field, data, always) {
-        if (typeof data === 'string')
-            data = Buffer.from(data, 'utf8');
-        if (data.length === 0 && !always)
-            return Buffer.alloc(0);
-        return Buffer.concat([varint(field * 8 + 2), varint(data.length), data]);
-    }
-
-    // The fields of a message by number; the last of a number wins.
-    function decode(data) {
-        const out = {};
-        let pos = 0;
-
-        function number() {
-            let n = 0, scale = 1;
-            for (let i = 0; i < 10 && pos < data.length; i++) {
-                const byte = data[pos++];
+        number() {
+            const data = this.data;
+            let pos = this.pos, byte = data[pos++];
+            if (byte < 128 && pos <= this.end) {
+                this.pos = pos;
+                return byte;
+            }
+            let n = byte & 127, scale = 128;
+            for (let i = 1; i < 10 && pos < this.end; i++, scale *= 128) {
+                byte = data[pos++];
                 n += (byte & 127) * scale;
-                if (byte < 128)
+                if (byte < 128) {
+                    this.pos = pos;
                     return n;
-                scale *= 128;
+                }
             }
             throw new Error('a number is cut short or too long');
         }
 
-        while (pos < data.length) {
-            const key = number(), wire = key % 8, field = Math.floor(key / 8);
-            if (wire === 0) {
-                out[field] = number();
-                continue;
+        // The number of the next member, 0 at the end. Bytes are left in from and to.
+        member() {
+            if (this.pos >= this.end)
+                return 0;
+            const key = this.number(), wire = key % 8;
+            this.wire = wire;
+            if (wire !== 0) {
+                const size = wire === 2 ? this.number() : wire === 1 ? 8 : wire === 5 ? 4 : Infinity;
+                if (this.pos + size > this.end)
+                    throw new Error('a message is cut short');
+                this.from = this.pos;
+                this.to = this.pos += size;
             }
-            const size = wire === 2 ? number() : wire === 1 ? 8 : wire === 5 ? 4 : Infinity;
-            if (pos + size > data.length)
-                throw new Error('a message is cut short');
-            out[field] = data.slice(pos, pos + size);
-            pos += size;
+            return (key - wire) / 8;
         }
-        return out;
+
+        text() {
+            return this.data.toString('utf8', this.from, this.to);
+        }
+
+        inner() {
+            return new Reader(this.data, this.from, this.to);
+        }
     }
 
-    function text(fields, number) {
-        return fields[number] === undefined ? '' : fields[number].toString('utf8');
+    function readHello(r) {
+        const hello = { version: 0, maxMessage: ROOM, function: '', handler: '', codedir: '', concurrency: 1 };
+        for (let field = r.member(); field !== 0; field = r.member()) {
+            if (field === 1)
+                hello.version = r.number();
+            else if (field === 2)
+                hello.maxMessage = r.number();
+            else if (field === 8)
+                hello.concurrency = r.number();
+            else if (field === 3)
+                hello.function = r.text();
+            else if (field === 4)
+                hello.handler = r.text();
+            else if (field === 5)
+                hello.codedir = r.text();
+            else if (r.wire === 0)
+                r.number();
+        }
+        return hello;
     }
+
+    // A text that is mostly the same as the time before costs no new string.
+    function sameText() {
+        let last = '', length = 0, bytes = Buffer.alloc(256);
+        return function (r) {
+            const n = r.to - r.from;
+            let i = n === length ? 0 : -1;
+            while (i >= 0 && i < n)
+                i = bytes[i] === r.data[r.from + i] ? i + 1 : -1;
+            if (i === -1) {
+                last = r.text();
+                length = n <= bytes.length ? n : -2;
+                r.data.copy(bytes, 0, r.from, r.to);
+            }
+            return last;
+        };
+    }
+    const topicOf = sameText(), functionOf = sameText();
+
+    function readMessage(r, call) {
+        for (let field = r.member(); field !== 0; field = r.member()) {
+            if (field === 2) {
+                call.qos = r.number();
+            } else if (field === 3) {
+                call.topic = topicOf(r);
+            } else if (field === 4) {
+                call.from = r.from;
+                call.to = r.to;
+            } else if (field === 10) {
+                call.stamp = r.number();
+            } else if (field === 11) {
+                call.function = functionOf(r);
+            } else if (field === 12) {
+                call.invokeId = r.data.toString('latin1', r.from, r.to);
+            } else if (r.wire === 0) {
+                r.number();
+            }
+        }
+    }
+
+    function readCall(r) {
+        const call = { id: 0, qos: 0, topic: '', data: r.data, from: 0, to: 0, stamp: 0,
+            function: '', invokeId: '', open: true };
+        for (let field = r.member(); field !== 0; field = r.member()) {
+            if (field === 1)
+                call.id = r.number();
+            else if (field === 2)
+                readMessage(r.inner(), call);
+            else if (r.wire === 0)
+                r.number();
+        }
+        return call;
+    }
+
+    function sizeOfNumber(n) {
+        let size = 1;
+        for (; n > 127; n = Math.floor(n / 128))
+            size++;
+        return size;
+    }
+
+    // Appends to `out`, which always has room for the frame that is being made.
+    let out = Buffer.allocUnsafe(ROOM), used = 0;
+
+    function putNumber(n) {
+        while (n > 127) {
+            out[used++] = n % 128 + 128;
+            n = Math.floor(n / 128);
+        }
+        out[used++] = n;
+    }
+
+    // Text or bytes, whose length the caller knows.
+    function putBytes(field, data, length) {
+        out[used++] = field * 8 + 2;
+        putNumber(length);
+        if (typeof data === 'string')
+            out.write(data, used, length, 'utf8');
+        else
+            out.set(data, used);
+        used += length;
+    }
+
+    const lengthOf = (data) => typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+    const sizeOf = (length) => 1 + sizeOfNumber(length) + length;
 
     // ---- frames ----
 
-    function writeFrame(message) {
-        const prefix = Buffer.alloc(5);
-        prefix.writeUInt32BE(message.length, 1);
-        const data = Buffer.concat([prefix, message]);
+    function flush() {
         let sent = 0;
-        while (sent < data.length) {
+        while (sent < used) {
             try {
-                sent += fs.writeSync(REPLIES, data, sent, data.length - sent);
+                sent += fs.writeSync(REPLIES, out, sent, used - sent);
             } catch (e) {
                 if (e.code !== 'EAGAIN' && e.code !== 'EINTR')
                     process.exit(1);
             }
         }
+        used = 0;
+        if (out.length > ROOM)
+            out = Buffer.allocUnsafe(ROOM);
     }
 
-    // Calls take(message) for every whole frame, however the chunks are cut.
+    // The prefix of a frame and the head of its one member; `length` bytes follow.
+    function begin(field, length) {
+        const size = sizeOf(length);
+        if (size + 5 > out.length)
+            out = Buffer.allocUnsafe(size + 5);
+        out[used] = 0;
+        out.writeUInt32BE(size, used + 1);
+        used += 5;
+        out[used++] = field * 8 + 2;
+        putNumber(length);
+    }
+
+    // Calls take(data, pos, end) for every whole frame, however the chunks are cut.
     function frameReader(take) {
         let chunks = [], have = 0, need = 5;
 
         return function (chunk) {
             chunks.push(chunk);
             have += chunk.length;
-            while (have >= need) {
-                const all = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, have);
-                const end = 5 + all.readUInt32BE(1);
-                need = end;
-                chunks = [all];
-                if (have < end)
-                    return;
-                chunks = have > end ? [all.slice(end)] : [];
-                have -= end;
+            if (have < need)
+                return;
+            const all = chunks.length === 1 ? chunk : Buffer.concat(chunks, have);
+            let pos = 0;
+            need = 5;
+            while (have - pos >= need) {
+                need = 5 + all.readUInt32BE(pos + 1);
+                if (have - pos < need)
+                    break;
+                take(all, pos + 5, pos + need);
+                pos += need;
                 need = 5;
-                take(decode(all.slice(5, end)));
             }
+            chunks = pos < have ? [all.slice(pos)] : [];
+            have -= pos;
         };
     }
 
-    // ---- errors ----
+    function sendHello(error) {
+        const runtime = `node ${process.versions.node}`;
+        const why = Buffer.from(error === undefined ? '' : error.slice(0, MAX_ERROR));
+        begin(1, 2 + sizeOf(runtime.length) + sizeOf(why.length));
+        out[used++] = 1 * 8;
+        putNumber(VERSION);
+        putBytes(6, runtime, runtime.length);
+        putBytes(7, why, why.length);
+        flush();
+    }
+
+    function sendLog(level, text) {
+        const said = Buffer.from(text.slice(0, MAX_LOG));
+        begin(4, 2 + sizeOf(said.length));
+        out[used++] = 1 * 8;
+        putNumber(level);
+        putBytes(2, said, said.length);
+        flush();
+    }
+
+    // ---- errors and the log ----
 
     function say(error) {
         try {
@@ -135,185 +279,263 @@
         return `Exception calling application: ('${kind}', ${say(error)})`.slice(0, MAX_ERROR);
     }
 
+    function setUpConsole() {
+        const levels = { error: 0, warn: 1, info: 2, debug: 3 };
+        Object.keys(levels).forEach(function (name) {
+            console[name] = function () {
+                sendLog(levels[name], util.format.apply(util, arguments));
+            };
+        });
+        console.trace = function () {
+            sendLog(0, new Error(util.format.apply(util, arguments)).stack.replace(/^Error/, 'Trace'));
+        };
+    }
+
     // ---- the handler ----
 
-    let handler = null;
-    let functionName = '';
-    let maxMessage = 65536;
-    let current = null; // settles the running call: (error, result)
+    let handler = null, wantsCallback = false;
+    let functionName = '', maxMessage = ROOM, concurrency = 1;
+    let serving = false, scheduled = false;
+    let storage = null; // which call the running code belongs to, when there may be several
     const waiting = [];
+    let taken = 0; // of waiting
+    const running = new Set();
 
-    function load(name, codedir) {
-        const dot = name.lastIndexOf('.');
-        const found = require(path.resolve(codedir, name.slice(0, dot)))[name.slice(dot + 1)];
+    function handlerOf(exported, name, dot) {
+        const own = name.slice(dot + 1);
+        const found = exported[own] || (exported.default && exported.default[own]);
         if (typeof found !== 'function')
             throw new TypeError(`${name} is not a function`);
         return found;
     }
 
-    function eventOf(payload) {
-        if (payload === undefined || payload.length === 0)
-            return {};
+    // ECMAScript modules cannot be required everywhere, and are imported then.
+    function load(name, codedir) {
+        const dot = name.lastIndexOf('.');
+        const file = path.resolve(codedir, name.slice(0, dot));
         try {
-            return JSON.parse(payload.toString('utf8'));
+            return handlerOf(require(file), name, dot);
         } catch (e) {
-            return Buffer.from(payload);
+            const isModule = fs.existsSync(file + '.mjs');
+            if (e.code !== 'ERR_REQUIRE_ESM' && !(e.code === 'MODULE_NOT_FOUND' && isModule))
+                throw e;
+            const url = require('url').pathToFileURL(file + (isModule ? '.mjs' : '.js')).href;
+            return importModule(url).then((exported) => handlerOf(exported, name, dot));
         }
     }
 
-    function contextOf(message) {
-        const stamp = message[10] || 0;
-        const invokeId = text(message, 12);
+    function eventOf(call) {
+        if (call.from === call.to)
+            return {};
+        try {
+            return JSON.parse(call.data.toString('utf8', call.from, call.to));
+        } catch (e) {
+            return Buffer.from(call.data.slice(call.from, call.to));
+        }
+    }
+
+    function contextOf(call) {
+        const stamp = call.stamp;
         return {
-            messageQOS: message[2] || 0,
-            messageTopic: text(message, 3),
+            messageQOS: call.qos,
+            messageTopic: call.topic,
             messageTimestamp: stamp % 2 ? -(stamp + 1) / 2 : stamp / 2,
-            functionName: text(message, 11),
-            functionInvokeID: invokeId,
-            invokeid: invokeId,
+            functionName: call.function,
+            functionInvokeID: call.invokeId,
+            invokeid: call.invokeId,
         };
     }
 
     function encodeResult(result) {
         if (result === undefined || result === null || result === '')
-            return Buffer.alloc(0);
+            return EMPTY;
         if (result instanceof Uint8Array)
             return result;
         const json = JSON.stringify(result);
         if (json === undefined)
             throw new TypeError(`a ${typeof result} is not JSON serializable`);
-        return Buffer.from(json, 'utf8');
+        return json;
     }
 
-    function reply(id, payload, error, code) {
-        let body = Buffer.concat([putNumber(1, id), putBytes(2, payload)]);
-        if (error !== undefined) {
-            const status = Buffer.concat([putBytes(1, error), putBytes(2, code || '')]);
-            body = Buffer.concat([body, putBytes(3, status, true)]);
+    function reply(id, payload) {
+        const length = lengthOf(payload);
+        const size = 1 + sizeOfNumber(id) + (length > 0 ? sizeOf(length) : 0);
+        if (sizeOf(size) > maxMessage) {
+            replyError(id, 'grpc: received message larger than max ' +
+                `(${sizeOf(size)} vs. ${maxMessage})`, 'ResourceExhausted');
+            return;
         }
-        const frame = putBytes(3, body, true);
-        if (frame.length <= maxMessage) {
-            writeFrame(frame);
-        } else if (error === undefined) {
-            reply(id, '', 'grpc: received message larger than max ' +
-                `(${frame.length} vs. ${maxMessage})`, 'ResourceExhausted');
+        begin(3, size);
+        out[used++] = 1 * 8;
+        putNumber(id);
+        if (length > 0)
+            putBytes(2, payload, length);
+        flush();
+    }
+
+    function replyError(id, error, code) {
+        const said = Buffer.from(error), status = code || '';
+        const inner = sizeOf(said.length) + (status ? sizeOf(status.length) : 0);
+        const size = 1 + sizeOfNumber(id) + sizeOf(inner);
+        if (sizeOf(size) > maxMessage) {
+            replyError(id, 'the error is too long');
+            return;
+        }
+        begin(3, size);
+        out[used++] = 1 * 8;
+        putNumber(id);
+        out[used++] = 3 * 8 + 2;
+        putNumber(inner);
+        putBytes(1, said, said.length);
+        if (status)
+            putBytes(2, status, status.length);
+        flush();
+    }
+
+    // The first of several answers counts.
+    function settle(call, failed, error, result) {
+        if (!call.open)
+            return;
+        call.open = false;
+        running.delete(call);
+        if (failed) {
+            logError(error);
+            replyError(call.id, describe('[UserCodeInvoke]', error));
         } else {
-            reply(id, '', 'the error is too long');
+            let payload = null;
+            try {
+                payload = encodeResult(result);
+            } catch (e) {
+                logError(e);
+                replyError(call.id, describe('[UserCodeReturn]', e));
+            }
+            if (payload !== null)
+                reply(call.id, payload);
+        }
+        // Inside serve(), that goes on by itself; else when all that has ended by now is settled.
+        if (!serving && !scheduled) {
+            scheduled = true;
+            process.nextTick(serve);
         }
     }
 
-    function settleWith(id) {
-        return function settle(failed, error, result) {
-            if (current !== settle)
-                return; // a second callback, or one that comes too late
-            current = null;
-            if (failed) {
-                logError(error);
-                reply(id, '', describe('[UserCodeInvoke]', error));
-            } else {
-                let payload = null;
-                try {
-                    payload = encodeResult(result);
-                } catch (e) {
-                    logError(e);
-                    reply(id, '', describe('[UserCodeReturn]', e));
-                }
-                if (payload !== null)
-                    reply(id, payload);
-            }
-            if (waiting.length > 0)
-                setImmediate(serve);
-        };
-    }
-
-    function invoke(message, settle) {
-        const wantsCallback = handler.length >= 3;
+    function invoke(call) {
         try {
-            const event = eventOf(message[4]);
-            const returned = handler(event, contextOf(message), function (error, result) {
-                settle(Boolean(error), error, result);
+            const returned = handler(eventOf(call), contextOf(call), function (error, result) {
+                settle(call, Boolean(error), error, result);
             });
             if (returned && typeof returned.then === 'function') {
                 returned.then(function (result) {
                     // With a callback the end of the promise alone says nothing.
                     if (result !== undefined || !wantsCallback)
-                        settle(false, null, result);
+                        settle(call, false, null, result);
                 }, function (error) {
-                    settle(true, error);
+                    settle(call, true, error);
                 });
             } else if (returned !== undefined && !wantsCallback) {
-                settle(false, null, returned);
+                settle(call, false, null, returned);
             }
         } catch (e) {
-            settle(true, e);
+            settle(call, true, e);
         }
     }
 
-    function serve() {
-        if (current !== null || waiting.length === 0)
-            return;
-        const call = waiting.shift();
-        const message = decode(call[2] || Buffer.alloc(0));
-        const id = call[1] || 0;
-        if (text(message, 11) !== functionName) {
-            reply(id, '', 'Exception calling application: function not found');
-            setImmediate(serve);
+    function start(call) {
+        if (call.function !== functionName) {
+            replyError(call.id, 'Exception calling application: function not found');
             return;
         }
-        current = settleWith(id);
-        invoke(message, current);
+        running.add(call);
+        if (storage === null)
+            invoke(call);
+        else
+            storage.run(call, invoke, call);
+    }
+
+    // Starts what may run. Every millisecond the event loop has its turn.
+    function serve() {
+        const began = Date.now();
+        scheduled = false;
+        serving = true;
+        while (running.size < concurrency && taken < waiting.length && Date.now() === began) {
+            const call = waiting[taken];
+            waiting[taken++] = null;
+            start(call);
+        }
+        serving = false;
+        if (taken === waiting.length) {
+            waiting.length = 0;
+            taken = 0;
+        } else if (running.size < concurrency) {
+            setImmediate(serve);
+        }
     }
 
     // ---- life ----
 
-    function sendHello(error) {
-        writeFrame(putBytes(1, Buffer.concat([
-            putNumber(1, VERSION),
-            putBytes(6, `node ${process.versions.node}`),
-            putBytes(7, error === undefined ? '' : error.slice(0, MAX_ERROR)),
-        ])));
+    function refuse(why) {
+        sendHello(why || 'the handler could not be loaded');
+        process.exit(1);
+    }
+
+    function setUpStorage() {
+        const hooks = require('async_hooks');
+        if (concurrency > 1 && hooks.AsyncLocalStorage !== undefined)
+            storage = new hooks.AsyncLocalStorage();
     }
 
     function gotHello(hello) {
-        if (hello[1] !== VERSION) {
-            sendHello(`the manager speaks version ${hello[1]}, not ${VERSION}`);
-            process.exit(1);
-        }
-        try {
-            handler = load(text(hello, 4), text(hello, 5));
-        } catch (e) {
+        if (hello.version !== VERSION)
+            refuse(`the manager speaks version ${hello.version}, not ${VERSION}`);
+        functionName = hello.function;
+        maxMessage = hello.maxMessage;
+        concurrency = Math.max(1, hello.concurrency);
+        setUpStorage();
+        new Promise((done) => done(load(hello.handler, hello.codedir))).then(function (found) {
+            handler = found;
+            wantsCallback = found.length >= 3;
+            sendHello();
+            serve();
+        }).catch(function (e) {
             logError(e);
-            sendHello(say(e) || 'the handler could not be loaded');
-            process.exit(1);
-        }
-        functionName = text(hello, 3);
-        maxMessage = hello[2];
-        sendHello();
+            refuse(say(e));
+        });
     }
 
-    function gotFrame(frame) {
-        if (handler === null && frame[1] !== undefined) {
-            gotHello(decode(frame[1]));
-        } else if (frame[2] !== undefined) {
-            waiting.push(decode(frame[2]));
-            serve();
+    let greeted = false;
+
+    function gotFrame(data, pos, end) {
+        const r = new Reader(data, pos, end), kind = r.member();
+        if (kind === 1 && !greeted) {
+            greeted = true;
+            gotHello(readHello(r.inner()));
+        } else if (kind === 2 && greeted) {
+            waiting.push(readCall(r.inner()));
         } else {
             process.exit(1);
         }
     }
 
+    // An error that no handler took belongs to the call whose code threw it, if that can be told.
     function strayError(error) {
-        if (current !== null)
-            current(true, error);
+        const call = storage !== null ? storage.getStore() : running.values().next().value;
+        if (call !== undefined && call.open)
+            settle(call, true, error);
         else
             logError(error);
     }
 
     fs.closeSync(SOURCE);
+    setUpConsole();
     process.on('uncaughtException', strayError);
     process.on('unhandledRejection', strayError);
+    const read = frameReader(gotFrame);
     const calls = new net.Socket({ fd: CALLS, readable: true, writable: false });
-    calls.on('data', frameReader(gotFrame));
+    calls.on('data', function (chunk) {
+        read(chunk);
+        if (handler !== null)
+            serve();
+    });
     calls.on('end', function () {
         process.exit(0);
     });

@@ -125,13 +125,21 @@ const all = {
     exit: () => process.exit(4),
     bad_error: (e, c, cb) => cb({ toString() { throw new Error('x'); } }),
     hang: () => { for (;;); },
+    log: (e, c, cb) => {
+        console.log('plain'); console.error('bad %d', 1); console.warn('odd', { a: 1 }); console.info('fine');
+        console.debug('detail'); cb(null, 1);
+    },
+    wait: (e, c, cb) => { setTimeout(() => e.throw ? strayed(e) : cb(null, e.ms), e.ms); },
 };
+function strayed(e) { throw new Error('stray ' + e.ms); }
 exports.handler = (event, context, callback) => all[event.do](event, context, callback);
 exports.two = async (event) => ({ two: event });
 exports.sync = (event, context) => ({ sync: event });
 exports.async3 = async (event, context, callback) => { setTimeout(() => callback(null, 7), 5); };
 exports.notfunction = 5;
 ''',
+    "module.mjs": "export const handler = async (event) => ({ module: event });\n",
+    "plain.js": "export const handler = 5;\n",
     "broken.js": "throw new Error('at load');\n",
     "kind.js": "exports.handler = (e, c, cb) => cb(null, Buffer.isBuffer(e) ? 'Buffer' : typeof e);",
 }
@@ -186,13 +194,14 @@ class Gone(Exception):
 
 
 class Runtime(object):
-    def __init__(self, interpreter, folder, handler, hello=True, limit=LIMIT):
+    def __init__(self, interpreter, folder, handler, hello=True, limit=LIMIT, concurrency=0):
         node = "node" in os.path.basename(interpreter)
         self.node = node
         source = os.path.join(ROOT, "runtime-embed", "runtime.js" if node else "runtime.py")
         if node:
             args = ["-e", "require('vm').runInThisContext(require('fs').readFileSync("
-                    "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})(require)"]
+                    "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})"
+                    "(require,m=>eval('import(m)'))"]
         else:
             args = ["-E", "-s", "-S", "/proc/self/fd/5"]
         calls, replies = os.pipe(), os.pipe()
@@ -213,10 +222,10 @@ class Runtime(object):
             close_fds=False, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})
         for fd in high:
             os.close(fd)
-        self.calls, self.replies, self.buf, self.id = calls[1], replies[0], b"", 0
+        self.calls, self.replies, self.buf, self.id, self.logs = calls[1], replies[0], b"", 0, []
         if hello:
             self.send(data(1, num(1, 1) + num(2, limit) + data(3, "f") + data(4, handler) +
-                           data(5, os.path.basename(folder))))
+                           data(5, os.path.basename(folder)) + num(8, concurrency)))
             self.hello = parse(self.read()[1])
 
     def send(self, message, step=None):
@@ -239,13 +248,23 @@ class Runtime(object):
             self.buf += chunk
         size = struct.unpack(">I", self.buf[1:5])[0]
         message, self.buf = self.buf[5:5 + size], self.buf[5 + size:]
-        return parse(message)
+        frame = parse(message)
+        if 4 not in frame:
+            return frame
+        self.logs.append(parse(frame[4]))
+        return self.read()
 
     def message(self, payload, function="f", topic="t", qos=0):
         self.id += 1
         return data(2, num(1, self.id) + data(2, num(2, qos) + data(3, topic) +
                     data(4, payload) + num(10, 1700000000 << 1) + data(11, function) +
                     data(12, "e2e87da2-0000-4000-8000-000000000000")))
+
+    def major(self):
+        return int(self.hello[6].split()[1].split(b".")[0])
+
+    def reply_id(self):
+        return parse(self.read()[3]).get(1)
 
     def result(self):
         """(payload, None) or (None, error text)."""
@@ -393,7 +412,7 @@ class Suite(object):
             e.endswith(" vs. 4194304)"))
         self.expect("alive after too large", rt.do("echo", value=3), (b"3", None))
         self.expect("prints", rt.do("print")[0].strip(b'"'), b"printed")
-        printed = rt.printed()
+        printed = rt.printed() + b"".join(log[2] for log in rt.logs)
         self.expect("print is output", b"hello" in printed and b"world" in printed, True)
         rt.close()
         rt = self.start("kind.handler")
@@ -443,8 +462,11 @@ class Suite(object):
         self.expect("callback twice", rt.do("twice"), (b"1", None))
         self.expect("after twice", rt.do("echo", value=4), (b"4", None))
         self.expect("timer", rt.do("timer"), (b'"after"', None))
+        self.node_logger(rt)
         self.gone("exit", lambda: rt.do("exit"))
         rt.close()
+        self.node_modules()
+        self.node_concurrency()
         for handler, want in (("hostile.two", b'{"two":1}'), ("hostile.sync", b'{"sync":1}'),
                               ("hostile.async3", b"7")):
             rt = self.start(handler)
@@ -452,6 +474,52 @@ class Suite(object):
             rt.close()
         rt = self.start("hostile.notfunction")
         self.expect("not a function", b"is not a function" in rt.hello.get(7, b""), True)
+        rt.close()
+
+    def node_logger(self, rt):
+        rt.do("log")
+        self.expect("levels", [(log.get(1, 0), log[2]) for log in rt.logs[-4:]],
+                    [(0, b"bad 1"), (1, b"odd { a: 1 }"), (2, b"fine"), (3, b"detail")])
+        self.expect("console.log is output", b"plain" in rt.printed(), True)
+
+    def node_modules(self):
+        rt = self.start("module.handler")
+        if rt.major() >= 13:
+            self.expect("ECMAScript module", rt.call(b"1"), (b'{"module":1}', None))
+        else:
+            self.expect("no ECMAScript modules", rt.hello.get(7, b"") != b"", True)
+        rt.close()
+
+    def node_concurrency(self):
+        """Calls that run at once answer when they are done; more of them wait their turn."""
+        rt = self.start(concurrency=2)
+        first = rt.id + 1
+        for ms in (300, 100, 10):
+            rt.send(rt.message(json.dumps({"do": "wait", "ms": ms}).encode()))
+        self.expect("by time", [rt.reply_id() - first for _ in range(3)], [1, 2, 0])
+        if rt.major() >= 20:
+            rt.send(rt.message(b'{"do":"wait","ms":50}'))
+            rt.send(rt.message(b'{"do":"wait","ms":10,"throw":true}'))
+            self.expect("whose error", [rt.reply_id() - first for _ in range(2)], [4, 3])
+        rt.close()
+        rt = self.start()
+        first = rt.id + 1
+        for ms in (50, 10, 1):
+            rt.send(rt.message(json.dumps({"do": "wait", "ms": ms}).encode()))
+        self.expect("in order", [rt.reply_id() - first for _ in range(3)], [0, 1, 2])
+        rt.close()
+
+    def ahead(self):
+        """Many calls at once, cut anywhere: every one is answered, in order, and a slow one withholds nothing."""
+        rt = self.start()
+        first = rt.id + 1
+        sent = b"".join(framed(rt.message(b'{"do":"echo","value":%d}' % i)) for i in range(500))
+        for i in range(0, len(sent), 1999):
+            os.write(rt.calls, sent[i:i + 1999])
+        self.expect("all in order", [rt.reply_id() - first for _ in range(500)], list(range(500)))
+        for what in (b"echo", b"hang"):
+            rt.send(rt.message(b'{"do":"%s","value":1}' % what))
+        self.expect("not withheld", rt.reply_id() - first, 500)
         rt.close()
 
     def hang(self):
@@ -463,7 +531,7 @@ class Suite(object):
         rt.close()
 
     def run(self):
-        for test in (self.vectors, self.frames, self.hello, self.results,
+        for test in (self.vectors, self.frames, self.hello, self.results, self.ahead,
                      self.node_hostile if self.node else self.python_hostile, self.hang):
             self.guarded(test)
 
