@@ -37,8 +37,8 @@ static void get_version(void *arg, struct bt_api_req *req)
 int bt_api_add_core(struct bt_api *api)
 {
     static const struct bt_api_route routes[] = {
-        { "GET", "/metrics", get_metrics },
-        { "GET", "/v1/version", get_version },
+        { .method = "GET", .path = "/metrics", .handle = get_metrics },
+        { .method = "GET", .path = "/v1/version", .handle = get_version },
     };
 
     return bt_api_add(api, routes, BT_ARRAY_LEN(routes), NULL);

@@ -91,7 +91,7 @@ int bt_http_put_field(struct bt_buf *out, const char *name,
                       const char *value) BT_MUST_CHECK;
 /* Content-Length, Connection and the empty line. */
 int bt_http_put_end(struct bt_buf *out, uint64_t length, bool keep_alive) BT_MUST_CHECK;
-/* A whole answer. type: media type of the body. */
+/* A whole answer. type: media type of the body; a 204 has neither. */
 int bt_http_put_answer(struct bt_buf *out, unsigned status, const char *type,
                        struct bt_slice body, bool keep_alive) BT_MUST_CHECK;
 

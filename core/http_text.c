@@ -98,6 +98,7 @@ static const struct status {
     { 431, "Request Header Fields Too Large" },
     { 500, "Internal Server Error" },
     { 501, "Not Implemented" },
+    { 502, "Bad Gateway" },
     { 503, "Service Unavailable" },
     { 504, "Gateway Timeout" },
     { 505, "HTTP Version Not Supported" },
@@ -135,6 +136,10 @@ int bt_http_put_answer(struct bt_buf *out, unsigned status, const char *type,
 {
     int r = bt_http_put_status(out, status);
 
+    /* RFC 9110 section 8.6: no length where there can be no body. */
+    if (r == 0 && status == 204)
+        return bt_buf_printf(out, "Connection: %s\r\n\r\n",
+                             keep_alive ? "keep-alive" : "close");
     if (r == 0)
         r = bt_http_put_field(out, "Content-Type", type);
     if (r == 0)

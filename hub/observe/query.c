@@ -364,9 +364,9 @@ static void get_store(void *arg, struct bt_api_req *req)
 int hub_query_add(struct hub *hub, struct bt_api *api)
 {
     static const struct bt_api_route routes[] = {
-        { "GET", "/v1/hub/clients", get_clients },
-        { "GET", "/v1/hub/why", hub_query_get_why },
-        { "GET", "/v1/hub/store", get_store },
+        { .method = "GET", .path = "/v1/hub/clients", .handle = get_clients },
+        { .method = "GET", .path = "/v1/hub/why", .handle = hub_query_get_why },
+        { .method = "GET", .path = "/v1/hub/store", .handle = get_store },
     };
 
     return bt_api_add(api, routes, BT_ARRAY_LEN(routes), hub);
