@@ -15,8 +15,12 @@ import subprocess
 import sys
 import time
 
+import functions
 import rows
 import servers
+
+
+ROWS = rows.ROWS + functions.ROWS
 
 
 class Bench:
@@ -83,17 +87,20 @@ def reached(value, goal):
     return goal is None or (value is not None and (value >= goal if goal > 0 else value <= -goal))
 
 
-def print_line(bench, line, values):
+def print_line(bench, row, line, values):
     title, key, digits, goal, wanted = line
     mine = values["baetyl", key]
+    original = row.original.get(key)
     others = [values[kind.name, key] for kind in bench.servers[1:]]
+    if original is not None and others:
+        others[0] = original
     peer = others[0] if others else None
     ratio = mine / peer if mine is not None and peer else None
     ok = reached(mine, goal) and (reached(ratio, wanted) or not bench.servers[1:])
     verdict = "" if goal is None and wanted is None else "yes" if ok else "no"
     cells = [title, number(mine, digits), limit(goal, digits)]
     if bench.servers[1:]:
-        cells += [number(peer, digits), "–" if ratio is None else "%.2f" % ratio, limit(wanted, 0)]
+        cells += [number(peer, digits) + (" *" if original is not None else ""), "–" if ratio is None else "%.2f" % ratio, limit(wanted, 0)]
     print("| " + " | ".join(cells + [verdict] + [number(o, digits) for o in others[1:]]) + " |")
     if verdict == "no":
         wants = [w for w in (limit(goal, digits), limit(wanted, 0) and limit(wanted, 0) + " times the peer") if w]
@@ -122,7 +129,7 @@ def machine():
 
 
 def arguments():
-    names = [row.name for row in rows.ROWS]
+    names = [row.name for row in ROWS]
     p = argparse.ArgumentParser(prog="tests/bench/run.sh", description=__doc__)
     p.add_argument("--load", required=True, help=argparse.SUPPRESS)
     p.add_argument("--baetyl", required=True, help="the executable to measure")
@@ -148,16 +155,16 @@ def main():
         datetime.date.today().isoformat(), machine(), "; ".join(k.title() for k in bench.servers),
         args.runs, args.seconds))
     print_head(bench)
-    for row in rows.ROWS:
+    for row in ROWS:
         if args.rows and row.name not in args.rows:
             continue
         if sys.stderr.isatty() or os.environ.get("BENCH_PROGRESS"):
             print(row.name, file=sys.stderr, flush=True)
         values = bench.measure(row)
         for line in row.lines:
-            print_line(bench, line, values)
+            print_line(bench, row, line, values)
         sys.stdout.flush()
-    print()
+    print("\n\\* measured of the original framework, on such a machine, when its specification was written.\n")
     for title, lines in (("Not reached", bench.missed), ("Notes", bench.notes)):
         if lines:
             print("%s:\n%s\n" % (title, "\n".join("- " + line for line in lines)))

@@ -12,13 +12,15 @@ class Row:
 
     run(bench, make) returns a dict of numbers; `lines` say which of them are shown: (title, key, digits,
     goal, ratio). goal: the number baetyl has to reach; ratio: how many times the peer's. A goal or ratio below
-    zero is an upper limit. most: so many runs are enough."""
+    zero is an upper limit. most: so many runs are enough. original: what the original framework was measured
+    to do, by key, shown where a peer would be."""
 
-    def __init__(self, name, run, *lines, peer=None, only_baetyl=False, most=None, baetyl=None):
+    def __init__(self, name, run, *lines, peer=None, only_baetyl=False, most=None, baetyl=None, original=None):
         self.name, self.run, self.lines = name, run, lines
         self.peer = peer or {}
         self.baetyl = baetyl or {}
-        self.only_baetyl, self.most = only_baetyl, most
+        self.original = original or {}
+        self.only_baetyl, self.most = only_baetyl or bool(original), most
 
 
 def load(*options):
@@ -79,15 +81,6 @@ def size(_bench, make):
     return {"mb": os.path.getsize(server.program) / 1e6}
 
 
-def call(qos, window):
-    def run(bench, make):
-        with make(call_qos=qos) as server:
-            r = bench.load(server, "-s", "call", "-q", str(qos), "-w", str(window))
-        r["p50_ms"] = r["p50_us"] / 1000
-        return r
-    return run
-
-
 def traffic(name, title, cpu_goal, cpu_ratio, **options):
     return Row(name, load("-s", name), (title + ", msg/CPU-s", "per_cpu_s", 0, cpu_goal, cpu_ratio),
                (title + ", msg/s", "rate", 0, None, None), **options)
@@ -127,10 +120,6 @@ ROWS = [
         ("idle hub, wake-ups/s", "wakeups", 2, -1, None), most=1),
     Row("ready", ready, ("exec to first CONNACK, ms", "ready_ms", 1, -50, None)),
     Row("size", size, ("executable, MB", "mb", 2, None, None), most=1),
-    Row("call", call(0, 1), ("function call through the hub, Python, warm, p50 ms", "p50_ms", 3, -0.2, None),
-        only_baetyl=True),
-    Row("calls", call(0, 32), ("the same, 32 at a time, 1/s", "rate", 0, 4e4, None), only_baetyl=True),
-    Row("callq1", call(1, 1), ("the same, QoS 1, p50 ms", "p50_ms", 3, None, None), only_baetyl=True),
 ]
 
 

@@ -9,18 +9,6 @@ import subprocess
 import tempfile
 import time
 
-HANDLER = "def handler(event, context):\n    return event\n"
-FUNCTIONS = """functions:
-  rules:
-    - clientid: bench-call
-      subscribe: {{topic: t, qos: {qos}}}
-      function: {{name: hello}}
-      publish: {{topic: t/hello, qos: {qos}}}
-  functions:
-    - {{name: hello, runtime: python3, handler: index.handler, codedir: hello, instance: {{min: 1, max: 1}}}}
-"""
-
-
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -100,12 +88,13 @@ class Server:
 
 
 class Baetyl(Server):
+    """functions: a functions.Functions. cpus: those the process and its functions may use, "0"."""
     name = "baetyl"
 
-    def __init__(self, program, call_qos=None, workers=None, tls=False):
+    def __init__(self, program, functions=None, workers=None, tls=False, cpus=None):
         super().__init__()
         self.program = program
-        self.call_qos, self.workers, self.tls = call_qos, workers, tls
+        self.functions, self.workers, self.tls, self.cpus = functions, workers, tls, cpus
 
     def command(self):
         scheme = "ssl" if self.tls else "tcp"
@@ -116,12 +105,14 @@ class Baetyl(Server):
             key, cert = certificate(self.dir)
             text += "  certificate: {key: '%s', cert: '%s'}\n" % (key, cert)
         text += "logger: {level: warn}\n"
-        if self.call_qos is not None:
-            text += FUNCTIONS.format(qos=self.call_qos)
-            self.write("hello/index.py", HANDLER)
+        if self.functions is not None:
+            text += self.functions.text
+            for name, source in self.functions.files.items():
+                self.write(name, source)
         path = self.write("baetyl.yml", text)
-        modules = "hub" if self.call_qos is None else "hub,funcmgr"
-        return [self.program, "start", "-w", self.dir, "-c", path, "--modules", modules]
+        modules = "hub" if self.functions is None else "hub,funcmgr"
+        pinned = ["taskset", "-c", self.cpus] if self.cpus is not None else []
+        return pinned + [self.program, "start", "-w", self.dir, "-c", path, "--modules", modules]
 
 
 class Mosquitto(Server):

@@ -163,15 +163,27 @@ static void on_ready(struct conn *c)
 
 static const struct conn_ops ops = { on_publish, on_puback, on_ready };
 
+/* As long as the payload shall be, the text at the end filling it up. */
+static size_t fill_json(const struct traffic *t, uint64_t seq, char *out)
+{
+    size_t n = (size_t)snprintf(out, t->payload + 1, "{\"seq\":%llu,\"text\":\"",
+                                (unsigned long long)seq);
+
+    if (n + 2 < t->payload) {
+        memset(out + n, 'x', t->payload - n - 2);
+        n = t->payload - 2;
+    }
+    memcpy(out + n, "\"}", 2);
+    return n + 2;
+}
+
 static size_t fill(struct traffic *t, struct flow *f, unsigned publisher, uint8_t *out)
 {
     struct stamp s = { t->run, publisher, f->sent, clock_ns() };
 
     if (t->call) {
         f->sent_ns[f->sent % t->shape.window] = s.sent_ns;
-        return (size_t)snprintf((char *)out, t->payload + 1,
-                                "{\"seq\":%llu,\"pad\":\"x\"}",
-                                (unsigned long long)f->sent);
+        return fill_json(t, f->sent, (char *)out);
     }
     memcpy(out, &s, sizeof(s));
     memset(out + sizeof(s), 'x', t->payload - sizeof(s));
