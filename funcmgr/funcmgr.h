@@ -27,7 +27,7 @@ struct fm_hub_conf {
 
 struct fm_topic_conf {
     char *topic;
-    uint32_t qos; /* 0 or 1 */
+    uint32_t qos; /* 0 to 2 */
 };
 
 struct fm_rule_conf {

@@ -88,6 +88,9 @@ static struct hub_end *end_of(const struct fm_link *l)
 
 static int publish(struct fm_link *l, const struct fm_publish *p)
 {
+    if (p->input != NULL && p->qos > 0)
+        return hub_client_answer(end_of(l)->client, p->input->priv, p->topic, p->payload,
+                                 p->qos, p->token);
     return hub_client_publish(end_of(l)->client, p->topic, p->payload, p->qos, false,
                               p->token);
 }

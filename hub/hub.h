@@ -135,6 +135,7 @@ struct hub_delivery {
     struct bt_slice topic, payload;
     uint8_t qos; /* as delivered: min(message, subscription) */
     bool dup, retain;
+    bool answered;       /* hub_client_answer has it */
     uint16_t pid;        /* 0 at QoS 0 */
     uint64_t token;      /* of the session's window */
     struct hub_msg *msg; /* holds topic and payload */
@@ -149,7 +150,7 @@ struct hub_client_opts {
     const char *username;  /* NULL: trusted, everything permitted */
     const char *password;
     bool clean;
-    uint16_t window; /* unacknowledged QoS 1 deliveries, 1..65535 */
+    uint16_t window; /* unacknowledged QoS 1 and 2 deliveries, 1..65535 */
     const struct hub_sub *subs;
     size_t n_subs;
     struct bt_loop *loop;
@@ -157,8 +158,8 @@ struct hub_client_opts {
     /* reason: BT_MQTT_SUCCESS or why the login or a subscription was refused. */
     void (*on_ready)(void *arg, unsigned reason);
     void (*on_message)(void *arg, struct hub_delivery *d);
-    /* The publish with this token is safe (QoS 1: after the commit) or was refused
-     * (reason >= 0x80). */
+    /* The publish with this token is safe (after the commit) or was refused (reason >=
+     * 0x80). */
     void (*on_published)(void *arg, uint64_t token, unsigned reason);
     /* Taken over or hub stopping; no callback follows. Still call hub_client_close. */
     void (*on_closed)(void *arg, unsigned reason);
@@ -167,13 +168,23 @@ struct hub_client_opts {
 /* 0 or BT_ENOMEM/BT_EINVAL. Strings are copied. on_ready follows. */
 int hub_client_open(struct hub *hub, const struct hub_client_opts *opts,
                     struct hub_client **out) BT_MUST_CHECK;
-/* Publish; topic and payload are copied once. on_published(token) follows for QoS 1 only.
+/* Publish; topic and payload are copied once. on_published(token) follows for QoS 1 and
+ * 2.
  * BT_EINVAL for a bad topic, BT_ELIMIT when the message is larger than hub_max_payload,
  * BT_ECLOSED. */
 int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice payload,
                        uint8_t qos, bool retain, uint64_t token) BT_MUST_CHECK;
-/* Takes d. ok false: not processed; QoS 1 is delivered again when the session next
- * connects. */
+/* The same, at QoS 1 or 2, for the result of a delivery of this client at QoS 1 or 2: it
+ * is acknowledged when the result is safe, at QoS 2 in the same transaction, so that a
+ * crash does not double the result. input stays the caller's: hub_client_ack it after
+ * on_published all the same. A result is published once only: for a delivery that an
+ * earlier one, by this or an earlier client of the session, has acknowledged, nothing is
+ * published and on_published says success; while the earlier one is on its way, refused
+ * (BT_MQTT_PID_IN_USE). */
+int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const char *topic,
+                      struct bt_slice payload, uint8_t qos, uint64_t token) BT_MUST_CHECK;
+/* Takes d. ok false: not processed; QoS 1 and 2 are delivered again when the session next
+ * connects. ok true at QoS 2: PUBREC and PUBCOMP in one. */
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok);
 /* Takes d without acknowledging it; also after its client was closed. */
 void hub_delivery_free(struct hub_delivery *d);

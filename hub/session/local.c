@@ -50,7 +50,7 @@ struct request {
     uint8_t qos;
     bool ok;
     uint16_t pid;
-    uint64_t token;
+    uint64_t token, input;
     struct hub_msg *publish;
 };
 struct event {
@@ -146,9 +146,11 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
 static void link_acked(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
                        uint64_t token, uint8_t reason)
 {
-    (void)type; /* QoS 2 is neither published nor granted */
-    (void)pid;
-    tell(client_of(l), EV_PUBLISHED, new_event(reason, token));
+    /* Only of a message that a client before had taken and not completed. */
+    if (type == BT_MQTT_PUBREL)
+        (void)hub_session_pubcomp(l->session, pid);
+    else
+        tell(client_of(l), EV_PUBLISHED, new_event(reason, token));
 }
 
 static void link_answer(struct hub_link *l, struct bt_slice bytes)
@@ -199,7 +201,7 @@ static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 {
     for (size_t i = 0; i < c->opts.n_subs; i++) {
         struct bt_mqtt_sub sub = { .filter = slice_of(c->subs[i].filter),
-                                   .qos = BT_MIN(c->subs[i].qos, 1) };
+                                   .qos = BT_MIN(c->subs[i].qos, 2) };
 
         if (!hub_filter_allowed(c->hub, sub.filter))
             return BT_MQTT_BAD_FILTER;
@@ -370,7 +372,10 @@ static void on_publish(struct hub_client *c, struct request *q)
             refused = BT_MQTT_NOT_AUTHORIZED;
         c->home->counts.received++;
         c->home->counts.payload_in += pub.payload.len;
-        hub_session_publish(s, &pub, 1, q->token, refused);
+        if (pub.qos > 0)
+            hub_session_publish_local(s, &pub, q->input, q->token, refused);
+        else
+            hub_session_publish(s, &pub, 0, 0, refused);
     }
     hub_pub_deinit(&pub);
     hub_msg_unref(m);
@@ -381,7 +386,7 @@ static void on_ack(struct hub_client *c, const struct request *q)
     if (q->qos == 0)
         c->n_qos0--;
     else if (q->ok && c->link.session != NULL)
-        hub_session_ack(c->link.session, q->pid);
+        hub_session_ack_local(c->link.session, q->pid);
 }
 
 static void on_close(struct hub_client *c)
@@ -536,23 +541,23 @@ int hub_client_open(struct hub *hub, const struct hub_client_opts *opts,
     return 0;
 }
 
-int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice payload,
-                       uint8_t qos, bool retain, uint64_t token)
+/* pub: with topic, payload, QoS and retain. */
+static int ask_publish(struct hub_client *c, const struct hub_pub *pub, uint64_t input,
+                       uint64_t token)
 {
-    struct hub_pub pub = {
-        .topic = slice_of(topic), .payload = payload, .qos = qos, .retain = retain
-    };
     struct request *q;
 
-    if (!bt_mqtt_topic_ok(pub.topic) || qos > 1 || !hub_topic_allowed(c->hub, pub.topic))
+    if (!bt_mqtt_topic_ok(pub->topic) || pub->qos > 2 ||
+        !hub_topic_allowed(c->hub, pub->topic))
         return BT_EINVAL;
-    if (payload.len > hub_max_payload(c->hub, pub.topic.len))
+    if (pub->payload.len > hub_max_payload(c->hub, pub->topic.len))
         return BT_ELIMIT;
     q = new_request(REQ_PUBLISH);
     if (q == NULL)
         return BT_ENOMEM;
-    q->publish = hub_msg_new(&pub);
+    q->publish = hub_msg_new(pub);
     q->token = token;
+    q->input = input;
     if (q->publish == NULL) {
         bt_free(q);
         return BT_ENOMEM;
@@ -560,9 +565,33 @@ int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice 
     return ask(c, q);
 }
 
+int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice payload,
+                       uint8_t qos, bool retain, uint64_t token)
+{
+    const struct hub_pub pub = {
+        .topic = slice_of(topic), .payload = payload, .qos = qos, .retain = retain
+    };
+
+    return ask_publish(c, &pub, 0, token);
+}
+
+int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const char *topic,
+                      struct bt_slice payload, uint8_t qos, uint64_t token)
+{
+    const struct hub_pub pub = { .topic = slice_of(topic),
+                                 .payload = payload,
+                                 .qos = qos };
+    int r = qos == 0 || input->qos == 0 ? BT_EINVAL
+                                        : ask_publish(c, &pub, input->token, token);
+
+    input->answered = r == 0;
+    return r;
+}
+
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok)
 {
-    struct request *q = new_request(REQ_ACK);
+    /* A delivery that was answered is acknowledged with its result. */
+    struct request *q = d->answered ? NULL : new_request(REQ_ACK);
 
     if (q != NULL) {
         q->qos = d->qos;

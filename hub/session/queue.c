@@ -185,7 +185,8 @@ void hub_session_dequeue(struct hub_session *s, struct hub_qentry *e)
     struct hub_op *op;
 
     if (!s->persistent ||
-        atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED))
+        atomic_compare_exchange_strong(&e->state, &state, HUB_Q_DROPPED) ||
+        state == HUB_Q_DROPPED)
         return;
     op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
     if (op == NULL)
@@ -423,6 +424,14 @@ bool hub_session_ack(struct hub_session *s, uint16_t pid)
         return false;
     hub_session_complete(s, e);
     return true;
+}
+
+void hub_session_ack_local(struct hub_session *s, uint16_t pid)
+{
+    struct hub_qentry *e = hub_session_inflight(s, pid);
+
+    if (e != NULL && !e->answering)
+        hub_session_complete(s, e);
 }
 
 void hub_session_skip(struct hub_session *s, uint64_t token)

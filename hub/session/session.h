@@ -42,7 +42,7 @@ struct hub_link_ops {
     bool (*ready)(struct hub_link *l);
     /* QoS 0 may be dropped (and is counted) when there is no room. */
     void (*publish)(struct hub_link *l, const struct hub_out *o);
-    /* PUBACK, PUBREC, PUBREL or PUBCOMP. In-process clients know PUBACK only. */
+    /* PUBACK, PUBREC, PUBREL or PUBCOMP. */
     void (*acked)(struct hub_link *l, enum bt_mqtt_type type, uint16_t pid,
                   uint64_t token, uint8_t reason);
     /* Bytes of an answer that waited for a commit (network only). */
@@ -72,6 +72,8 @@ struct hub_unacked {
     struct hub_unacked *next;
     struct hub_addr *addr;
     uint64_t token;
+    uint64_t
+        input; /* in-process: the delivery (qseq) that it is the result of, 0: none */
     uint16_t pid;
     uint8_t reason, qos;
     bool done, orphan;
@@ -162,6 +164,8 @@ void hub_session_pump(struct hub_session *s);
 void hub_session_dequeue(struct hub_session *s, struct hub_qentry *e);
 /* PUBACK of a QoS 1 delivery. false: unknown identifier. */
 bool hub_session_ack(struct hub_session *s, uint16_t pid);
+/* In-process: PUBACK, or PUBREC and PUBCOMP in one. */
+void hub_session_ack_local(struct hub_session *s, uint16_t pid);
 /* The link cannot send the delivery with this token at all: done with, as if
  * acknowledged. */
 void hub_session_skip(struct hub_session *s, uint64_t token);
@@ -200,6 +204,13 @@ void hub_session_rows(struct hub_session *s, struct hub_store_rows *rows);
 /* A publish of this client: pid and token come back by link->acked when it is safe. */
 void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pid,
                          uint64_t token, uint8_t refused);
+/* The same for an in-process client, at QoS 1 or 2: a publish cannot be lost on its way,
+ * so it has no identifier. input: 0, or the place in the queue of the delivery that it
+ * is the result of, which is acknowledged with it, at QoS 2 in one transaction. When that
+ * is in flight no more, an earlier result is safe and this one is not published; while an
+ * earlier one is on its way it is refused (BT_MQTT_PID_IN_USE). */
+void hub_session_publish_local(struct hub_session *s, struct hub_pub *pub, uint64_t input,
+                               uint64_t token, uint8_t refused);
 void hub_session_published(struct hub_unacked *u);
 void hub_unacked_free(struct hub_unacked *u);
 

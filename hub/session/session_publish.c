@@ -14,9 +14,33 @@
 #include "hub/session/session.h"
 #include "hub/worker.h"
 
+static struct hub_qentry *find_input(const struct hub_session *s, uint64_t qseq)
+{
+    struct hub_qentry *e = hub_session_inflight(s, hub_qseq_pid(qseq));
+
+    return e != NULL && e->qseq == qseq ? e : NULL;
+}
+
+/* What this is the result of is done with, too, unless the result was refused. */
+static void settle(struct hub_session *s, const struct hub_unacked *u)
+{
+    struct hub_qentry *e = find_input(s, u->input);
+
+    if (e == NULL)
+        return;
+    e->answering = false;
+    if (u->reason >= 0x80)
+        return;
+    if (u->ticket.gather != NULL && u->ticket.gather->stored)
+        atomic_store(&e->state, HUB_Q_DROPPED); /* its row went with the commit */
+    hub_session_complete(s, e);
+}
+
 /* Acknowledge a publish. incoming: QoS 2 and known by its identifier. */
 static void answer(struct hub_session *s, const struct hub_unacked *u)
 {
+    if (u->input != 0)
+        settle(s, u);
     if (u->incoming) {
         bool stored = u->ticket.gather != NULL && u->ticket.gather->stored;
 
@@ -56,8 +80,26 @@ static void drain(struct hub_session *s)
         s->link->ops->resume(s->link); /* paused by a limit, or for lack of memory */
 }
 
-/* The publish as it waits; a copy of what is known about it. gather: what is stored of it
- * goes together. */
+/* What is stored of it goes together: with its identifier, or with the removal of what it
+ * is the result of. */
+static bool begin_gather(struct hub_session *s, struct hub_unacked *u,
+                         const struct hub_unacked *like)
+{
+    struct hub_op *op;
+
+    if (like->input == 0)
+        return hub_gather_new(&u->ticket, s->sid, like->pid) != NULL;
+    op = hub_op_new(HUB_OP_DEQUEUE, s->sid);
+    if (op == NULL)
+        return false;
+    op->qseq = like->input;
+    if (hub_gather_with(&u->ticket, op) != NULL)
+        return true;
+    hub_op_free(op);
+    return false;
+}
+
+/* The publish as it waits; a copy of what is known about it. */
 static struct hub_unacked *new_unacked(struct hub_session *s,
                                        const struct hub_unacked *like, bool gather)
 {
@@ -65,7 +107,7 @@ static struct hub_unacked *new_unacked(struct hub_session *s,
 
     if (u == NULL)
         return NULL;
-    if (gather && hub_gather_new(&u->ticket, s->sid, like->pid) == NULL) {
+    if (gather && !begin_gather(s, u, like)) {
         bt_free(u);
         return NULL;
     }
@@ -76,6 +118,7 @@ static struct hub_unacked *new_unacked(struct hub_session *s,
     u->pid = like->pid;
     u->token = like->token;
     u->qos = like->qos;
+    u->input = like->input;
     u->incoming = like->incoming;
     if (s->unacked_tail != NULL)
         s->unacked_tail->next = u;
@@ -125,13 +168,15 @@ static void routed(struct hub_session *s, struct hub_unacked *u)
     hub_ticket_done(&u->ticket, true);
 }
 
-static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now)
+/* once: it must not be stored without what it makes unnecessary. */
+static void publish(struct hub_session *s, struct hub_pub *pub, struct hub_unacked *now,
+                    bool once)
 {
     struct hub_unacked *u = NULL;
     bool store = now->reason == 0 && hub_route_must_store(s->worker, pub);
 
     if (store || s->unacked != NULL) {
-        u = new_unacked(s, now, store && now->incoming && s->persistent);
+        u = new_unacked(s, now, store && (now->incoming || once) && s->persistent);
         if (u == NULL) {
             now->reason = BT_MQTT_QUOTA;
             answer(s, now);
@@ -162,9 +207,31 @@ void hub_session_publish(struct hub_session *s, struct hub_pub *pub, uint16_t pi
             return;
         if (pub->qos == 2 && refused == 0 && !enter(s, &now))
             now.reason = BT_MQTT_QUOTA;
-        publish(s, pub, &now);
+        publish(s, pub, &now, false);
     } else if (refused == 0) {
         (void)route(s, pub, NULL);
+    }
+}
+
+void hub_session_publish_local(struct hub_session *s, struct hub_pub *pub, uint64_t input,
+                               uint64_t token, uint8_t refused)
+{
+    struct hub_unacked now = {
+        .token = token, .qos = pub->qos, .input = input, .reason = refused
+    };
+    struct hub_qentry *e = input == 0 ? NULL : find_input(s, input);
+
+    if (input != 0 && e == NULL) {
+        now.input = 0; /* an earlier result is safe */
+        answer(s, &now);
+    } else if (e != NULL && e->answering) {
+        now.input = 0;
+        now.reason = BT_MQTT_PID_IN_USE;
+        answer(s, &now);
+    } else {
+        if (e != NULL)
+            e->answering = true;
+        publish(s, pub, &now, e != NULL && e->qos == 2);
     }
 }
 

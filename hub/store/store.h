@@ -54,6 +54,7 @@ struct hub_qentry {
     bool unsure;    /* session: read after a start, which does not know sent */
     bool committed; /* session: its row is on disk */
     bool refused;   /* session: no, it has none, the queue is full (limits.session) */
+    bool answering; /* session: a result of it waits for its commit */
     uint8_t phase;  /* session: enum hub_qphase */
     uint32_t share; /* hub_match_share_id, 0: not by a shared subscription */
     union {         /* subscription identifiers, see hub_qentry_subids */

@@ -139,22 +139,212 @@ TEST(opens_subscribes_receives_and_publishes)
     }
 }
 
-TEST(it_gets_qos_2_messages_at_qos_1)
-{
-    const struct hub_sub sub = { "in", 2 };
-    struct sim_client net;
+/* ---- QoS 2 ---- */
 
+static uint64_t rows_of_m, rows_of_o;
+
+static int on_session(void *arg, uint64_t sid, const char *id, const char *principal,
+                      uint32_t expiry_s, int64_t disconnected_ms, uint64_t first,
+                      uint64_t last, uint64_t rows)
+{
+    (void)arg, (void)sid, (void)principal, (void)expiry_s, (void)disconnected_ms;
+    (void)first, (void)last;
+    *(id[0] == 'm' ? &rows_of_m : &rows_of_o) = rows;
+    return 0;
+}
+
+static int on_sub(void *arg, uint64_t sid, const char *filter, uint32_t options,
+                  uint32_t subid)
+{
+    (void)arg, (void)sid, (void)filter, (void)options, (void)subid;
+    return 0;
+}
+
+static int on_retained(void *arg, struct hub_msg *msg)
+{
+    (void)arg;
+    hub_msg_unref(msg);
+    return 0;
+}
+
+/* Rows of the queues of "mod" and of "other". */
+static void count_rows(void)
+{
+    const struct hub_store_visitor v = { .session = on_session,
+                                         .subscription = on_sub,
+                                         .retained = on_retained };
+
+    rows_of_m = rows_of_o = 0;
+    CHECK_INT(hub_store_load(sim.hub->store, &v), 0);
+}
+
+static const struct hub_sub in2 = { "in", 2 };
+
+/* A session of "mod" that was given a message at QoS 2, and one of "other", away, that
+ * waits for results. */
+static struct sim_client begin_qos2(const char *yaml, bool clean)
+{
+    struct sim_client net, other;
+
+    begin(yaml);
+    other = sim_client_open(&(struct sim_login){ .id = "other", .keep = true });
+    sim_say_subscribe(&other, "out", 2, 1);
+    sim_run();
+    sim_client_break(&other);
+    open_local("mod", clean, 10, &in2, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    sim_say_publish(&net, "in", "two", 2, false, 5);
+    sim_run();
+    CHECK_INT(n_messages, 1);
+    CHECK(payload_is(held[0], "two") && held[0]->qos == 2 && held[0]->pid != 0);
+    return net;
+}
+
+static void answer(unsigned held_at, uint8_t qos)
+{
+    CHECK_INT(hub_client_answer(client, held[held_at], "out",
+                                (struct bt_slice){ (const uint8_t *)"y", 1 }, qos, 42),
+              0);
+}
+
+TEST(qos_2_is_delivered_and_completed)
+{
     for (int clean = 0; clean <= 1; clean++) {
-        begin("workers: 2\n");
-        open_local("mod", clean != 0, 10, &sub, 1);
-        net = sim_client_open(&(struct sim_login){ .id = "net" });
-        sim_say_publish(&net, "in", "two", 2, false, 5);
+        begin_qos2("workers: 2\n", clean != 0);
+        count_rows();
+        CHECK_INT(rows_of_m, clean ? 0 : 1);
+        hub_client_ack(client, held[0], true);
         sim_run();
-        CHECK_INT(n_messages, 1);
-        CHECK(payload_is(held[0], "two") && held[0]->qos == 1);
+        count_rows();
+        CHECK_INT(rows_of_m, 0);
+        hub_client_close(client);
+        sim_run();
+        open_local("mod", clean != 0, 10, &in2, 1);
+        CHECK_INT(n_messages, 0);
+        end();
+    }
+}
+
+TEST(qos_2_publish_is_answered_when_it_is_safe)
+{
+    begin_qos2("workers: 2\n", false);
+    for (unsigned i = 1; i <= 3; i++) {
+        CHECK_INT(hub_client_publish(client, "out",
+                                     (struct bt_slice){ (const uint8_t *)"y", 1 }, 2,
+                                     false, i),
+                  0);
+        CHECK_INT(published, i - 1);
+        sim_run();
+        CHECK_INT(published, i);
+        CHECK_INT(published_reason, 0);
+        count_rows();
+        CHECK_INT(rows_of_o, i);
+    }
+    hub_client_ack(client, held[0], true);
+    end();
+}
+
+/* The rows of the result and the end of the input are tied in the batch. */
+static bool is_tied(const struct hub_batch *b)
+{
+    const struct hub_op *op = b->head;
+
+    while (op != NULL && op->kind != HUB_OP_ENQUEUE)
+        op = op->next;
+    return op != NULL && op->tied && op->next->kind == HUB_OP_DEQUEUE;
+}
+
+TEST(result_and_input_are_one_transaction_at_qos_2)
+{
+    for (uint8_t qos = 1; qos <= 2; qos++) {
+        struct hub_session *s;
+        struct hub_pub pub = { .topic = { (const uint8_t *)"out", 3 }, .qos = qos };
+
+        begin_qos2("workers: 1\n", false);
+        s = client->link.session;
+        hub_session_publish_local(s, &pub, held[0]->token, 42, 0);
+        CHECK(is_tied(&s->worker->batch));
+        hub_pub_deinit(&pub);
+        sim_run();
+        CHECK_INT(published, 1);
+        CHECK_INT(published_reason, 0);
+        count_rows();
+        CHECK(rows_of_m == 0 && rows_of_o == 1);
+        CHECK_INT(s->n_inflight, 0);
+        held[0]->answered = true;
         hub_client_ack(client, held[0], true);
         end();
     }
+}
+
+TEST(a_result_is_published_once)
+{
+    for (uint8_t qos = 1; qos <= 2; qos++) {
+        begin_qos2("workers: 2\n", false);
+        answer(0, qos);
+        answer(0, qos);
+        sim_run();
+        CHECK_INT(published, 2);
+        answer(0, qos);
+        sim_run();
+        CHECK_INT(published, 3);
+        CHECK_INT(published_reason, 0);
+        count_rows();
+        CHECK(rows_of_m == 0 && rows_of_o == 1);
+        hub_client_ack(client, held[0], true);
+        end();
+    }
+}
+
+TEST(a_client_that_goes_before_its_result_is_safe)
+{
+    begin_qos2("workers: 2\n", false);
+    answer(0, 2);
+    hub_client_close(client);
+    hub_delivery_free(held[0]);
+    sim_run();
+    open_local("mod", false, 10, &in2, 1);
+    sim_run();
+    CHECK_INT(n_messages, 0);
+    count_rows();
+    CHECK(rows_of_m == 0 && rows_of_o == 1);
+    end();
+}
+
+TEST(result_that_nobody_keeps_completes_its_input)
+{
+    begin_qos2("workers: 2\n", false);
+    CHECK_INT(hub_client_answer(client, held[0], "nobody",
+                                (struct bt_slice){ (const uint8_t *)"y", 1 }, 2, 42),
+              0);
+    sim_run();
+    CHECK_INT(published_reason & 0x80, 0);
+    count_rows();
+    CHECK_INT(rows_of_m, 0);
+    hub_client_ack(client, held[0], true);
+    end();
+}
+
+TEST(what_a_network_client_had_taken_is_completed)
+{
+    struct sim_client net, mod;
+    struct sim_heard h;
+
+    begin("workers: 1\n");
+    mod = sim_client_open(&(struct sim_login){ .id = "mod", .keep = true });
+    sim_say_subscribe(&mod, "in", 2, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    sim_say_publish(&net, "in", "two", 2, false, 5);
+    sim_run();
+    while (sim_hear(&mod, &h) && h.type != BT_MQTT_PUBLISH)
+        ;
+    sim_say_ack(&mod, 0x50, h.pid);
+    sim_run();
+    sim_client_break(&mod);
+    open_local("mod", false, 10, &in2, 1);
+    CHECK_INT(n_messages, 0);
+    CHECK_INT(client->link.session->n_queued, 0);
+    end();
 }
 
 TEST(the_window_bounds_what_waits)
