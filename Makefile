@@ -100,8 +100,8 @@ $(TELLS_REVISION): $(BUILD)/revision
 $(BUILD)/gen/embed: runtime-embed/embed.c
 	@mkdir -p $(@D)
 	$(call say,CC) $(CC_BUILD) -O1 -o $@ $<
-$(BUILD)/gen/runtime_%.c: runtime-embed/runtime.% $(BUILD)/gen/embed
-	$(call say,EMBED) $(BUILD)/gen/embed $* $< >$@
+$(BUILD)/gen/runtime_%.c: runtime-embed/runtime.% $(wildcard runtime-embed/runtime_more.*) $(BUILD)/gen/embed
+	$(call say,EMBED) $(BUILD)/gen/embed $* $< $(wildcard runtime-embed/runtime_more.$*) >$@
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags $(LIBC)
 	$(call say,CC) $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(ARCHFLAGS) -c $< -o $@
 

@@ -163,10 +163,13 @@ void fm_interp_deinit(struct fm_interp *interp)
 }
 
 /* Python: no environment, no user's packages, no slow site files (the runtime loads those
- * when an import needs them). Node: `-e`, because a script by descriptor needs options
- * that differ between versions. */
+ * when an import needs them), and only the first part of the source is compiled. Node:
+ * `-e`, because a script by descriptor needs options that differ between versions. */
 static const char *const args[FM_N_LANGUAGES][FM_INTERP_ARGS - 1] = {
-    [FM_PYTHON] = { "-E", "-s", "-S", "/proc/self/fd/5", NULL },
+    [FM_PYTHON] = { "-E", "-s", "-S", "-c",
+                    "s=open('/proc/self/fd/5','rb').read().split(b'\\n#-#\\n');MORE=s[1];"
+                    "exec(compile(s[0],'runtime.py','exec'))",
+                    NULL },
     [FM_NODE] = { "-e",
                   "require('vm').runInThisContext(require('fs').readFileSync("
                   "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})"

@@ -81,11 +81,101 @@ def do_text(event): return u"\\u00e4"
 def do_hang(event):
     while True: time.sleep(1)
 ''',
+    "logs.py": '''
+import os, sys
+def handler(event, context):
+    import logging
+    do = event["do"]
+    if do == "levels":
+        for n in ("debug", "info", "warning", "error", "critical"):
+            getattr(logging.getLogger("a.b"), n)("say %s", n)
+    elif do == "debug":
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s|%(message)s")
+        logging.getLogger("mine").debug("now")
+    elif do == "exception":
+        try:
+            1 // 0
+        except ZeroDivisionError:
+            logging.exception("caught")
+    elif do == "long":
+        logging.error("begin" + "x" * 1000000 + "end")
+    elif do == "copy":
+        pid = os.fork()
+        if pid == 0:
+            logging.error("from a copy")
+            os._exit(0)
+        os.waitpid(pid, 0)
+    elif do == "stream":
+        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="to stdout: %(message)s")
+        logging.info("words")
+    elif do == "threads":
+        import threading
+        def many():
+            for i in range(200):
+                logging.warning("w" * 2000)
+        all = [threading.Thread(target=many) for _ in range(4)]
+        for t in all: t.start()
+        for t in all: t.join()
+    return do
+''',
+    "speaks.py": '''
+import sys, time
+def handler(event, context):
+    print("line before the sleep")
+    if event.get("part"):
+        sys.stdout.write("no line end")
+    if event.get("sleep"):
+        time.sleep(60)
+    return None
+''',
+    "json.py": "import json\nfrom json import decoder\nimport tempfile, random\n"
+               "def handler(event, context): return [json.dumps({'a': 1}), __name__, random.random() < 1]\n",
+    "random.py": "import tempfile, json, random\n"
+                 "def handler(event, context): return [json.dumps(1), random.random() < 1, __name__]\n",
+    "code.py": "import sys, helper\ndef handler(event, context):\n"
+               "    import code\n    return [hasattr(code, 'interact'), helper.NAME]\n",
+    "helper.py": "NAME = 'helper beside the code'\n",
+    "test/__init__.py": "from . import inner\n",
+    "test/inner.py": "def handler(event, context): return ['inner', event]\n",
+    "third/__init__.py": "from third.part import VALUE\n",
+    "third/part.py": "VALUE = 42\n",
+    "uses.py": "import third\ndef handler(event, context): return third.VALUE\n",
     "pkg/__init__.py": "",
     "pkg/mod.py": "def handler(event, context): return [1, event, context['invokeid'] == "
                   "context['functionInvokeID'], context['messageTimestamp']]\n",
     "broken.py": "raise ValueError('at load')\n",
     "kind.py": "def handler(event, context): return type(event).__name__\n",
+}
+
+PY3_HANDLERS = {
+    "coro.py": '''
+import asyncio, sys
+running = most = 0
+gate = None
+async def handler(event, context):
+    global running, most
+    do = event["do"]
+    running += 1
+    most = max(most, running)
+    try:
+        if do == "sleep":
+            await asyncio.sleep(event["s"])
+        elif do == "throw":
+            await asyncio.sleep(0)
+            raise ValueError("late")
+        elif do == "exit":
+            sys.exit(3)
+        elif do == "most":
+            return most
+        return [do, context["messageTopic"]]
+    finally:
+        running -= 1
+def plain(event, context):
+    async def inner():
+        await asyncio.sleep(0.01)
+        return {"inner": event}
+    return inner()
+''',
 }
 
 JS_HANDLERS = {
@@ -189,6 +279,18 @@ def framed(message):
     return struct.pack(">BI", 0, len(message)) + message
 
 
+def source(*names):
+    """A descriptor with what the build embeds."""
+    parts = []
+    for name in names:
+        with open(os.path.join(ROOT, "runtime-embed", name), "rb") as f:
+            parts.append(f.read())
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(b"#-#\n".join(parts))
+        f.flush()
+        return os.open(f.name, os.O_RDONLY)
+
+
 class Gone(Exception):
     pass
 
@@ -197,15 +299,16 @@ class Runtime(object):
     def __init__(self, interpreter, folder, handler, hello=True, limit=LIMIT, concurrency=0):
         node = "node" in os.path.basename(interpreter)
         self.node = node
-        source = os.path.join(ROOT, "runtime-embed", "runtime.js" if node else "runtime.py")
         if node:
             args = ["-e", "require('vm').runInThisContext(require('fs').readFileSync("
                     "'/proc/self/fd/5','utf8'),{filename:'runtime.js'})"
                     "(require,m=>eval('import(m)'))"]
         else:
-            args = ["-E", "-s", "-S", "/proc/self/fd/5"]
+            args = ["-E", "-s", "-S", "-c",
+                    "s=open('/proc/self/fd/5','rb').read().split(b'\\n#-#\\n');MORE=s[1];"
+                    "exec(compile(s[0],'runtime.py','exec'))"]
         calls, replies = os.pipe(), os.pipe()
-        src = os.open(source, os.O_RDONLY)
+        src = source("runtime.js") if node else source("runtime.py", "runtime_more.py")
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20) for fd in (calls[0], replies[1], src)]
         for fd in (calls[0], replies[1], src):
             os.close(fd)
@@ -283,6 +386,10 @@ class Runtime(object):
 
     def do(self, what, **more):
         return self.call(dict(more, do=what))
+
+    def lines(self):
+        """What was logged, as (level, text)."""
+        return [(log.get(1, 0), log.get(2, b"").decode("utf-8", "replace")) for log in self.logs]
 
     def printed(self):
         self.output.seek(0)
@@ -447,6 +554,127 @@ class Suite(object):
         self.expect("dotted", json.loads(rt.call(b"5")[0]), [1, 5, True, 1700000000])
         rt.close()
 
+    def python_logging(self):
+        rt = self.start("logs.handler")
+
+        def logged(what):
+            rt.logs = []
+            rt.do(what)
+            return rt.lines()
+
+        self.expect("levels", logged("levels"), [(2, "say info"), (1, "say warning"), (0, "say error"),
+                                                 (0, "say critical")])
+        self.expect("basicConfig", logged("debug"), [(3, "mine|now")])
+        self.expect("traceback", logged("exception"), lambda l: len(l) == 1 and l[0][0] == 0 and
+                    l[0][1].startswith("root|caught\nTraceback") and "ZeroDivisionError" in l[0][1])
+        self.expect("long", logged("long"), lambda l: len(l) == 1 and len(l[0][1]) < 3100 and
+                    "begin" in l[0][1] and l[0][1].endswith("end"))
+        self.expect("a copy does not write frames", logged("copy"), [])
+        self.expect("a copy's words", b"from a copy" in rt.printed(), True)
+        self.expect("threads", logged("threads"), lambda l: len(l) == 800 and set(l) ==
+                    {(1, "root|" + "w" * 2000)})
+        self.expect("to a stream", logged("stream"), [])
+        self.expect("on the stream", b"to stdout: words" in rt.printed(), True)
+        rt.close()
+        rt = self.start()
+        rt.do("exit")
+        self.expect("traceback of a handler", rt.lines(), lambda l: len(l) == 1 and l[0][0] == 0 and
+                    "in do_exit" in l[0][1] and "SystemExit" in l[0][1] and "runtime.py" not in l[0][1])
+        rt.close()
+
+    def python_output(self):
+        rt = self.start("speaks.handler")
+        rt.send(rt.message(b'{"part":1}'))
+        rt.result()
+        self.expect("a part of a line", self.printed_soon(rt, b"no line end"), True)
+        rt.send(rt.message(b'{"sleep":1}'))
+        self.expect("while the handler runs", self.printed_soon(rt, b"line before", 2), True)
+        rt.close()
+
+    def printed_soon(self, rt, what, times=1):
+        end = time.time() + SECONDS
+        while rt.printed().count(what) < times and time.time() < end:
+            time.sleep(0.01)
+        return rt.printed().count(what) == times
+
+    def python_modules(self):
+        for handler, want in (
+                ("json.handler", ['{"a": 1}', "handler_json", True]),
+                ("random.handler", ["1", True, "handler_random"]),
+                ("code.handler", [True, "helper beside the code"]), ("test.inner.handler", ["inner", {}]),
+                ("uses.handler", 42)):
+            rt = self.start(handler)
+            got = rt.call(b"")[0] if 7 not in rt.hello else rt.hello[7]
+            self.expect(handler, got, json.dumps(want).encode())
+            rt.close()
+
+    # ---- frames that the manager does not write ----
+
+    def unusual_frames(self):
+        """What the manager does not write, but may: the same answers as for what it writes."""
+        rt = self.start("index.handler")
+        ask = (data(3, "t"), data(4, b'{"a":1}'), num(10, 3), data(11, "f"), data(12, "i"))
+        want = {"a": 1, "messageQOS": 0, "messageTopic": "t", "messageTimestamp": -2, "functionName": "f",
+                "functionInvokeID": "i", "Say": "Hello Baetyl"}
+
+        def answer(*parts, **change):
+            rt.send(data(2, num(1, 77) + data(2, b"".join(parts))))
+            reply = parse(rt.read()[3])
+            self.expect("id", reply[1], 77)
+            self.expect("unusual %r" % (parts,), json.loads(reply.get(2, b"null")), dict(want, **change))
+
+        for _ in range(2):  # what was remembered from the call before must not show
+            answer(*ask)
+            answer(num(1, 7), num(2, 1), *ask, messageQOS=1)
+            answer(num(2, 2), *ask, messageQOS=2)
+            answer(*reversed(ask))
+            answer(data(3, "x" * 200), *ask[1:], messageTopic="x" * 200)
+            answer(data(3, "tt"), *ask[1:], messageTopic="tt")
+            answer(ask[0], ask[1], data(11, "f"), ask[4], messageTimestamp=0)
+            answer(*(ask[:4] + (data(12, "j" * 300),)), functionInvokeID="j" * 300)
+            answer(*ask[:4], functionInvokeID="")
+            answer(data(3, "first"), *ask)
+            answer(ask[0], data(4, b'{"a":2}'), *ask[1:])
+            answer(data(3, "\u00e4"), *ask[1:], messageTopic="\u00e4")
+            answer(num(1, 1 << 40), *ask)
+            answer(ask[0], data(4, json.dumps({"a": "y" * 20000})), *ask[2:], a="y" * 20000)
+            answer(*ask[1:], messageTopic="")
+        rt.send(data(2, num(1, 78) + data(2, b"".join(ask[:3]) + data(11, "ff") + ask[4])))
+        self.expect("another function", b"function not found" in parse(parse(rt.read()[3])[3])[1], True)
+        rt.close()
+
+    def python_async(self):
+        rt = self.start("coro.handler")
+        self.expect("awaited", rt.do("sleep", s=0.01), (b'["sleep", "t"]', None))
+        invoke = "Exception calling application: ('[UserCodeInvoke] ', "
+        for what, want in (("throw", "ValueError("), ("exit", "SystemExit(")):
+            self.expect("async " + what, rt.do(what)[1],
+                        lambda e: e is not None and e.startswith(invoke + want))
+        for n in (0.2, 0):
+            rt.send(rt.message(json.dumps({"do": "sleep", "s": n}).encode()))
+        got = [parse(rt.read()[3])[1] for _ in range(2)]
+        self.expect("one after the other", got, [rt.id - 1, rt.id])
+        self.expect("at most one at once", rt.do("most"), (b"1", None))
+        os.close(rt.calls)
+        rt.calls = -1
+        self.expect("async ends at end of file", rt.process.wait(SECONDS), 0)
+        rt.close()
+        rt = self.start("coro.handler", concurrency=3)
+        for n in (0.3, 0.2, 0.1, 0, 0):
+            rt.send(rt.message(json.dumps({"do": "sleep", "s": n}).encode()))
+        got = [parse(rt.read()[3])[1] for _ in range(5)]
+        self.expect("three at once", got, [3, 4, 5, 2, 1])
+        self.expect("at most three", rt.do("most"), (b"3", None))
+        rt.send(rt.message(json.dumps({"do": "sleep", "s": 0.1}).encode()))
+        os.close(rt.calls)
+        rt.calls = -1
+        self.expect("finishes what runs", rt.result(), (b'["sleep", "t"]', None))
+        self.expect("async exit", rt.process.wait(SECONDS), 0)
+        rt.close()
+        rt = self.start("coro.plain")
+        self.expect("awaitable result", rt.call(b"1"), (b'{"inner": 1}', None))
+        rt.close()
+
     def node_hostile(self):
         rt = self.start()
         invoke = "Exception calling application: ('[UserCodeInvoke]', "
@@ -531,9 +759,21 @@ class Suite(object):
         rt.close()
 
     def run(self):
-        for test in (self.vectors, self.frames, self.hello, self.results, self.ahead,
-                     self.node_hostile if self.node else self.python_hostile, self.hang):
+        tests = [self.vectors, self.frames, self.hello, self.results, self.ahead, self.hang]
+        if self.node:
+            tests += [self.node_hostile]
+        else:
+            tests += [self.python_hostile, self.python_logging, self.python_output, self.python_modules,
+                      self.unusual_frames]
+            if b"python 2" not in self.version():
+                tests += [self.python_async]
+        for test in tests:
             self.guarded(test)
+
+    def version(self):
+        rt = self.start()
+        rt.close()
+        return rt.hello[6]
 
 
 def is_real(path):
@@ -555,7 +795,7 @@ def interpreters():
 
 
 def write_all(base):
-    for folder, files in (("py", PY_HANDLERS), ("js", JS_HANDLERS)):
+    for folder, files in (("py", PY_HANDLERS), ("py", PY3_HANDLERS), ("js", JS_HANDLERS)):
         for name, text in files.items():
             path = os.path.join(base, folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
