@@ -17,6 +17,7 @@
 
 #define MAX_CANDIDATES 3
 #define MAX_PATH       4096
+#define NAME_SIZE      16
 
 struct alias {
     const char *runtime;
@@ -46,8 +47,23 @@ static bool language_of(const char *program, enum fm_language *out)
     return true;
 }
 
+/* The original's names of runtimes: python36 is python3.6, and if that is not there, the
+ * Python 3 there is. The text is kept in `name`. */
+static bool python_digits(const char *runtime, struct alias *own, char name[NAME_SIZE])
+{
+    const char *digits = runtime + 6;
+    size_t n = strspn(digits, "0123456789");
+
+    if (strncmp(runtime, "python", 6) != 0 || n < 2 || n > 3 || digits[n] != '\0')
+        return false;
+    snprintf(name, NAME_SIZE, "python%c.%s", digits[0], digits + 1);
+    own->programs[0] = name;
+    own->programs[1] = digits[0] == '3' ? "python3" : NULL;
+    return true;
+}
+
 /* nodeNN also means: the node there is. */
-static struct alias candidates(const char *runtime)
+static struct alias candidates(const char *runtime, char name[NAME_SIZE])
 {
     struct alias own = { .runtime = runtime, .programs = { runtime, NULL, NULL } };
 
@@ -55,7 +71,7 @@ static struct alias candidates(const char *runtime)
         if (strcmp(aliases[i].runtime, runtime) == 0)
             return aliases[i];
     }
-    if (strncmp(runtime, "node", 4) == 0) {
+    if (!python_digits(runtime, &own, name) && strncmp(runtime, "node", 4) == 0) {
         own.programs[1] = "node";
         own.programs[2] = "nodejs";
     }
@@ -128,17 +144,19 @@ static int found(const char *path, enum fm_language language, struct fm_interp *
 int fm_interp_find(const char *runtime, const char *search, struct fm_interp *out,
                    struct bt_buf *why)
 {
-    struct alias a = candidates(runtime);
+    char name[NAME_SIZE];
+    struct alias a = candidates(runtime, name);
     char path[MAX_PATH];
     int r;
 
     *out = (struct fm_interp){ 0 };
     if (!language_of(runtime, &a.language)) {
-        r = bt_buf_printf(why,
-                          "\"%s\" is not a runtime: expected python, python2, "
-                          "python3, python3.x, node, nodeNN or the absolute path of "
-                          "such a program",
-                          runtime);
+        r = bt_buf_printf(
+            why,
+            "\"%s\" is not a runtime: expected python, python2, "
+            "python3, python3.x, python3x, node, nodeNN or the absolute path of "
+            "such a program",
+            runtime);
         return r != 0 ? r : BT_EINVAL;
     }
     if (runtime[0] == '/') {

@@ -29,7 +29,8 @@ static void begin(void)
 
 static void end(void)
 {
-    static const char *const names[] = { "python3", "python2", "node", "node8" };
+    static const char *const names[] = { "python3", "python2", "node", "node8",
+                                         "python3.6" };
     char path[512];
 
     for (size_t i = 0; i < BT_ARRAY_LEN(names); i++) {
@@ -75,6 +76,10 @@ TEST(names)
     put("python3", "x");
     find("python", FM_PYTHON, "python3");
     find("python3", FM_PYTHON, "python3");
+    find("python36", FM_PYTHON, "python3");
+    put("python3.6", "x");
+    find("python36", FM_PYTHON, "python3.6");
+    find("python3.6", FM_PYTHON, "python3.6");
     put("node", "x");
     find("node", FM_NODE, "node");
     find("node8", FM_NODE, "node");
@@ -108,6 +113,8 @@ TEST(not_found)
 {
     begin();
     find_not("python2", "no program python2 or python2.7 in the folders of PATH: /");
+    find_not("python311", "no program python3.11 or python3 in the folders of PATH: /");
+    find_not("python3.6", "no program python3.6 in the folders of PATH: /");
     find_not("node20", "no program node20 or node or nodejs");
     find_not("/nowhere/python3", "/nowhere/python3 is not a program");
     find_not("./python3", "a path must be absolute");
@@ -126,8 +133,8 @@ TEST(arguments)
     fm_interp_argv(&interp, argv);
     CHECK_STR(argv[0], path);
     snprintf(source, sizeof(source), "/proc/self/fd/%d", FM_SOURCE_FD);
-    CHECK_STR(argv[4], source);
-    CHECK(argv[5] == NULL);
+    CHECK_STR(argv[4], "-c");
+    CHECK(strstr(argv[5], source) != NULL && argv[6] == NULL);
     interp.language = FM_NODE;
     fm_interp_argv(&interp, argv);
     CHECK_STR(argv[1], "-e");
