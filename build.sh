@@ -132,7 +132,7 @@ wanted_packages()
         /usr/aarch64-linux-gnu/include/linux/version.h:linux-libc-dev-arm64-cross \
         arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf \
         /usr/arm-linux-gnueabihf/include/linux/version.h:linux-libc-dev-armhf-cross \
-        gdb:gdb python2.7:python2.7 npm:npm chromium:chromium \
+        qemu-system-x86_64:qemu-system-x86 gdb:gdb python2.7:python2.7 npm:npm chromium:chromium \
         /usr/include/MQTTClient.h:libpaho-mqtt-dev
     python3 -c 'import paho.mqtt.client' 2>/dev/null || printf 'python3-paho-mqtt '
     # libFuzzer and the sanitizers of clang are in a package that carries its version.

@@ -69,6 +69,9 @@ stage "integration with the address and undefined behaviour sanitizers" \
 stage "build with the thread sanitizer" "$make SAN=thread all"
 stage "integration with the thread sanitizer" \
     "BAETYL=build/host-tsan/baetyl BAETYL_SAN=thread tests/run.sh publish/ session/ qos2/ will/ ws/"
+case $static in
+x86_64-*) stage "functions in a virtual machine with cgroup v2" "BAETYL=$program python3 tests/vm/vm.py" ;;
+esac
 stage "crash" "BAETYL=$program python3 tests/crash/crash.py $rounds"
 stage "soak" "BAETYL=$program tests/soak/run.sh"
 stage "fuzz" "make -s fuzz"

@@ -20,8 +20,8 @@ export BAETYL_SAN := $(SAN)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIBS) $(if $(MUSL),$(TP)/libmimalloc.a)
 	$(call say,LINK) $(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(ALLOCATOR) $< $(TEST_LIBS) $(LDLIBS)
 
-.PHONY: tests check check-unit check-integration lint lint-tidy format fuzz bench soak regen darwin-check
-## goals: all (default)  check  check-unit  check-integration  lint  lint-tidy  format  fuzz  bench  soak
+.PHONY: tests check check-unit check-integration check-cgroup2 lint lint-tidy format fuzz bench soak regen darwin-check
+## goals: all (default)  check  check-unit  check-integration  check-cgroup2  lint  lint-tidy  format  fuzz  bench  soak
 tests: all $(TESTS)
 
 check: tests
@@ -47,6 +47,10 @@ format:
 # With clang's libFuzzer where it is to be had, else the corpus is replayed through the same targets.
 fuzz: $(LIB) $(TP_LIBS)
 	@tests/lint/fuzz.sh $(BUILD)/fuzz $(LIB) $(TP_LIBS) $(LDLIBS)
+
+# In a virtual machine with a kernel of its own, which has cgroup v2 alone; the static executable of x86_64.
+check-cgroup2:
+	@tests/vm/vm.py
 
 bench: $(PROGRAM)
 	@tests/bench/run.sh
