@@ -14,6 +14,7 @@ enum fm_outcome {
     FM_TOO_LARGE,   /* call or reply beyond the function's message limit */
     FM_NOT_STARTED, /* no instance could be started */
     FM_STOPPED,     /* the function manager stops; the call is not done */
+    FM_OVERLOADED,  /* too many calls wait; the call is not done */
 };
 
 #define FM_STATUS_ERROR "*status.statusError"
@@ -26,13 +27,24 @@ struct fm_result {
     const char *type;
 };
 
-/* Owned by who made it, until done is called, exactly once. */
+struct fm_instance;
+
+/* Owned by who made it, until done is called, exactly once. Zero-initialise, then set
+ * message, attempts and done. */
 struct fm_call {
-    struct bt_list link;       /* the pool's queue, or unlinked */
+    struct bt_list link; /* the pool's queue or its instance's calls; else unlinked */
     struct fm_message message; /* slices stay valid until done */
     uint32_t attempts;         /* left, with this one */
-    uint64_t deadline;         /* loop ms; 0 before the first attempt */
+    uint64_t deadline;         /* loop ms; 0 while it does not run */
+    bool patient; /* waits while no instance can be started, instead of an error */
     void (*done)(struct fm_call *call, const struct fm_result *result);
+    /* The pool's and the instance's. */
+    struct fm_instance *in; /* it was sent to; NULL while it waits in the pool */
+    bool begun;             /* it counts as running: its time passes */
+    bool alone;             /* ran in an instance that broke: nothing runs beside it */
+    bool cancelled;         /* nobody wants the result any more */
+    uint64_t left;          /* ms of its time after an attempt; 0 = all */
+    uint64_t id, end;       /* of its frame: the id, and where in the stream it ends */
 };
 
 #endif

@@ -26,6 +26,14 @@ static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "instance.max", U32, max, "1",
                 "Most instances; with 1 the order of messages is kept.", .min = 1,
                 .max = FM_MAX_INSTANCES, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "instance.spare", U32, spare, "0",
+                "Idle instances kept ready beyond the busy ones, as far as instance.max "
+                "allows.",
+                .max = FM_MAX_INSTANCES),
+    BT_CONF_ROW(struct fm_function_conf, "instance.concurrency", U32, concurrency, "1",
+                "Calls that one instance runs at once; for handlers that wait, such as "
+                "asynchronous ones in Node.",
+                .min = 1, .max = FM_MAX_CONCURRENCY, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "instance.idletime", MS, idle, "10m",
                 "An instance above the minimum that was idle for so long is stopped.",
                 .min = 1, .max = 365 * FM_DAY_MS, .flags = BT_CONF_ZERO),

@@ -7,9 +7,10 @@
 #include "core/module.h"
 
 /* Named maxima. */
-#define FM_MAX_INSTANCES 100u  /* per function */
-#define FM_MAX_FUNCTIONS 1024u /* functions and, separately, rules */
-#define FM_MAX_MESSAGE   ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
+#define FM_MAX_INSTANCES   100u /* per function */
+#define FM_MAX_CONCURRENCY 1024u
+#define FM_MAX_FUNCTIONS   1024u /* functions and, separately, rules */
+#define FM_MAX_MESSAGE     ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
 
 /* The `hub` block. The client is in process, so only the login and the session matter. */
 struct fm_hub_conf {
@@ -45,6 +46,8 @@ struct fm_function_conf {
     char *service;
     struct bt_conf_strings env; /* NAME=value */
     uint32_t min, max;          /* instances; 0 <= min <= max, 1 <= max */
+    uint32_t spare;             /* idle instances beyond the busy ones, 0..100 */
+    uint32_t concurrency;       /* calls that run at once in an instance, 1.. */
     int64_t idle;               /* ms an instance above min may be idle */
     int64_t evict;              /* ms between two looks at idle instances */
     uint64_t max_message;       /* bytes of one frame, both ways */

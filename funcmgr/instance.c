@@ -1,12 +1,14 @@
 /* One child process and the conversation with it.
  *
  * Happy path: spawn with descriptors 3 (calls) and 4 (replies), write our hello, read the
- * runtime's, be ready; then one call frame out, one reply frame in, again and again.
+ * runtime's, be ready; then call frames out and reply frames in. What a turn of the loop
+ * brings is encoded into one buffer and written once, at the end of the turn; a read
+ * takes all replies that are there. The oldest calls, as many as may run at once, are
+ * those that run: a reply makes the next one begin, and its time passes from then on.
  * Failure modes: no hello in time, no reply in time, end of file, a frame that is wrong,
- * too long or not the one that is due. All lead to one place, fault(), which answers the
- * call at once, and then the process is ended without anybody waiting for it: SIGTERM to
- * its whole group, after FM_TERM_MS SIGKILL. Nothing a child does ends more than that
- * child. */
+ * too long or not due. All lead to one place, fault(), which tells the owner at once, and
+ * then the process is ended without anybody waiting for it: SIGTERM to its whole group,
+ * after FM_TERM_MS SIGKILL. Nothing a child does ends more than that child. */
 #include "funcmgr/instance.h"
 
 #include <assert.h>
@@ -72,19 +74,18 @@ static void close_pipes(struct fm_instance *in)
 static void begin_stop(struct fm_instance *in)
 {
     set_state(in, FM_STOPPING);
+    bt_list_remove(&in->unsent);
     close_pipes(in);
     bt_child_kill(in->pid, true, SIGTERM);
     bt_timer_start(loop_of(in), &in->timer, FM_TERM_MS, FM_TERM_MS);
 }
 
-/* The instance cannot go on. Answers whoever waits for it, last of all, because that may
- * free. */
+/* The instance cannot go on. Tells whoever waits for it, last of all. */
 static void fault(struct fm_instance *in, enum fm_outcome outcome, const char *code,
                   const char *desc)
 {
     const struct fm_instance_owner *owner = in->opts.owner;
     enum fm_state was = in->state;
-    struct fm_call *call = bt_steal(in->call);
     char text[256];
     struct fm_result result = { .outcome = outcome, .message = text };
 
@@ -92,14 +93,12 @@ static void fault(struct fm_instance *in, enum fm_outcome outcome, const char *c
     snprintf(text, sizeof(text), "rpc error: code = %s desc = %s", code, desc);
     begin_stop(in);
     bt_log(BT_LOG_WARN, "FUNC-FAULT", "a function's instance is ended",
-           "instance=%s pid=%d state=%s reason=\"%s\"", in->name, (int)in->pid,
-           state_names[was], desc);
+           "instance=%s pid=%d state=%s calls=%u reason=\"%s\"", in->name, (int)in->pid,
+           state_names[was], in->n_calls, desc);
     if (was == FM_STARTING)
         owner->failed(owner->arg, in, desc);
-    else if (call != NULL)
-        owner->answered(owner->arg, in, call, &result);
     else
-        owner->lost(owner->arg, in);
+        owner->lost(owner->arg, in, &result);
 }
 
 static void closed_by_child(struct fm_instance *in)
@@ -120,7 +119,89 @@ static void reply_too_large(struct fm_instance *in, size_t len)
 
     snprintf(desc, sizeof(desc), "grpc: received message larger than max (%zu vs. %zu)",
              len, in->opts.max_message);
-    fault(in, FM_TOO_LARGE, "ResourceExhausted", desc);
+    /* Of several calls that run nobody knows whose it is. */
+    fault(in, in->n_begun == 1 ? FM_TOO_LARGE : FM_BROKEN, "ResourceExhausted", desc);
+}
+
+/* ---- The calls that run ---- */
+
+static void wake_at(struct fm_instance *in, uint64_t at)
+{
+    uint64_t now = bt_loop_ms(loop_of(in));
+
+    if (in->wake_at != 0 && in->wake_at <= at)
+        return;
+    in->wake_at = at;
+    bt_timer_start(loop_of(in), &in->timer, at > now ? at - now : 0, 0);
+}
+
+/* The oldest calls that have not begun, as far as the runtime may run them. */
+static void begin_calls(struct fm_instance *in)
+{
+    uint64_t now = bt_loop_ms(loop_of(in));
+
+    while (in->n_begun < in->n_calls && in->n_begun < in->opts.concurrency) {
+        struct fm_call *call = bt_list_entry(in->first_ahead, struct fm_call, link);
+
+        in->first_ahead = in->first_ahead->next;
+        in->n_begun++;
+        in->begun_end = call->end;
+        call->begun = true;
+        if (call->deadline == 0)
+            call->deadline =
+                now + (call->left != 0 ? call->left : (uint64_t)in->opts.timeout);
+        wake_at(in, call->deadline);
+    }
+}
+
+/* The timer is not moved at every reply, so it may come too early. */
+static void look_for_late_calls(struct fm_instance *in)
+{
+    uint64_t now = bt_loop_ms(loop_of(in)), first = UINT64_MAX;
+    struct bt_list *it;
+
+    in->wake_at = 0;
+    bt_list_for_each (it, &in->calls) {
+        const struct fm_call *call = bt_list_entry(it, struct fm_call, link);
+
+        if (!call->begun)
+            break;
+        first = BT_MIN(first, call->deadline);
+    }
+    if (first <= now)
+        fault(in, FM_TIMEOUT, "DeadlineExceeded", "context deadline exceeded");
+    else if (first != UINT64_MAX)
+        wake_at(in, first);
+}
+
+/* Fast up, slowly down: a function that was slow once gets nothing sent ahead for a
+ * while. */
+static void measure(struct fm_instance *in, uint64_t since, uint64_t n_replies)
+{
+    uint64_t now = bt_loop_us(loop_of(in));
+    uint64_t each = (now - since) / n_replies;
+
+    in->progress_us = now;
+    if (in->service_us == UINT64_MAX || each > in->service_us)
+        in->service_us = each;
+    else
+        in->service_us -= (in->service_us - each + 7) / 8;
+}
+
+bool fm_instance_free_slot(const struct fm_instance *in)
+{
+    return in->n_calls < in->opts.concurrency &&
+           in->out.len - in->out_off < FM_UNSENT_BYTES;
+}
+
+bool fm_instance_may_queue(const struct fm_instance *in)
+{
+    unsigned ahead = in->n_calls - in->n_begun;
+    uint64_t waited = bt_loop_us(in->opts.env->loop) - in->progress_us;
+
+    return in->state == FM_BUSY && in->service_us < FM_AHEAD_CALL_US &&
+           ahead < FM_AHEAD_CALLS && in->queued - in->begun_end < FM_AHEAD_BYTES &&
+           ahead * in->service_us < FM_AHEAD_US && waited < FM_AHEAD_US;
 }
 
 static void on_timer(struct bt_timer *t)
@@ -133,12 +214,12 @@ static void on_timer(struct bt_timer *t)
               "the instance was not ready in time");
         break;
     case FM_BUSY:
-        fault(in, FM_TIMEOUT, "DeadlineExceeded", "context deadline exceeded");
+    case FM_READY:
+        look_for_late_calls(in);
         break;
     case FM_STOPPING:
         bt_child_kill(in->pid, true, SIGKILL);
         break;
-    case FM_READY:
     case FM_DEAD:
         break;
     }
@@ -190,40 +271,66 @@ static void code_of(const struct fm_reply *reply, char out[MAX_TYPE])
     out[n] = '\0';
 }
 
-static void answer(struct fm_instance *in, const struct fm_result *result)
+static void answer(struct fm_instance *in, struct fm_call *call,
+                   const struct fm_result *result)
 {
     const struct fm_instance_owner *owner = in->opts.owner;
-    struct fm_call *call = bt_steal(in->call);
 
-    bt_timer_stop(loop_of(in), &in->timer);
+    bt_list_remove(&call->link);
+    call->in = NULL;
+    in->n_calls--;
+    in->n_begun--;
     in->served++;
-    set_state(in, FM_READY);
+    begin_calls(in);
+    if (in->n_calls == 0)
+        set_state(in, FM_READY);
     owner->answered(owner->arg, in, call, result);
 }
 
-static void got_reply(struct fm_instance *in, const struct fm_reply *reply)
+static void answer_error(struct fm_instance *in, struct fm_call *call,
+                         const struct fm_reply *reply)
 {
-    struct fm_result result = { .outcome = FM_OK, .payload = reply->payload };
+    struct fm_result result = { .outcome = FM_FAILED, .type = FM_STATUS_ERROR };
     struct bt_buf text = { 0 };
     char code[MAX_TYPE];
 
-    if (reply->id != in->call_id || in->out_off < in->out.len) {
-        bad_frame(in);
-        return;
-    }
-    if (!reply->failed) {
-        answer(in, &result);
-        return;
-    }
     code_of(reply, code);
-    result = (struct fm_result){ .outcome = FM_FAILED, .type = FM_STATUS_ERROR };
     result.message = "rpc error: code = Unknown desc = (out of memory)";
     if (bt_buf_printf(&text, "rpc error: code = %s desc = %.*s", code,
                       (int)BT_MIN(reply->error_message.len, MAX_ERROR_TEXT),
                       (const char *)reply->error_message.ptr) == 0)
         result.message = (const char *)text.data;
-    answer(in, &result);
+    answer(in, call, &result);
     bt_buf_deinit(&text);
+}
+
+/* Only a call that runs, and that was written to its end, can be answered. */
+static struct fm_call *find_call(struct fm_instance *in, uint64_t id)
+{
+    struct bt_list *it;
+
+    bt_list_for_each (it, &in->calls) {
+        struct fm_call *call = bt_list_entry(it, struct fm_call, link);
+
+        if (!call->begun)
+            break;
+        if (call->id == id)
+            return call->end <= in->wrote ? call : NULL;
+    }
+    return NULL;
+}
+
+static void got_reply(struct fm_instance *in, const struct fm_reply *reply)
+{
+    struct fm_result result = { .outcome = FM_OK, .payload = reply->payload };
+    struct fm_call *call = find_call(in, reply->id);
+
+    if (call == NULL)
+        bad_frame(in);
+    else if (reply->failed)
+        answer_error(in, call, reply);
+    else
+        answer(in, call, &result);
 }
 
 static void got_log(struct fm_instance *in, const struct fm_log_frame *log)
@@ -245,10 +352,10 @@ static void got_frame(struct fm_instance *in, const struct fm_frame *frame)
         bad_frame(in);
 }
 
-/* Frames in one read are handled until the instance stops. At most one of them is a hello
- * or a reply that is due; a second one is a fault. */
+/* Frames of one read are handled until the instance stops. */
 static void read_frames(struct fm_instance *in)
 {
+    uint64_t served = in->served, since = in->progress_us;
     struct fm_frame frame;
     int r = 0;
 
@@ -261,6 +368,8 @@ static void read_frames(struct fm_instance *in)
         else if (r != FM_FRAME_MORE)
             bad_frame(in);
     }
+    if (in->served > served)
+        measure(in, since, in->served - served);
 }
 
 /* False when there is no more for now, or the instance is being stopped. */
@@ -294,15 +403,17 @@ static bool write_some(struct fm_instance *in)
         ssize_t n =
             write(in->call_fd, in->out.data + in->out_off, in->out.len - in->out_off);
 
-        if (n >= 0)
+        if (n >= 0) {
             in->out_off += (size_t)n;
-        else if (errno == EAGAIN)
+            in->wrote += (uint64_t)n;
+        } else if (errno == EAGAIN)
             break;
         else if (errno != EINTR)
             return false;
     }
-    if (in->out_off == in->out.len) {
-        in->out.len = 0;
+    /* A pipe that is always full must not make the buffer grow for ever. */
+    if (in->out_off == in->out.len || in->out_off >= FM_UNSENT_BYTES) {
+        bt_buf_consume(&in->out, in->out_off);
         in->out_off = 0;
     }
     bt_io_set(loop_of(in), &in->call_io, in->out.len > 0 ? BT_WRITE : 0);
@@ -312,10 +423,35 @@ static bool write_some(struct fm_instance *in)
 static void on_writable(struct bt_io *io, unsigned events)
 {
     struct fm_instance *in = bt_container_of(io, struct fm_instance, call_io);
+    const struct fm_instance_owner *owner = in->opts.owner;
 
     (void)events;
     if (!write_some(in))
         closed_by_child(in);
+    else if (in->state == FM_BUSY)
+        owner->room(owner->arg, in);
+}
+
+/* A broken pipe is found again by on_writable: no callback from inside a flush. */
+void fm_instances_flush(const struct fm_env *env)
+{
+    struct bt_list *node;
+
+    while ((node = bt_list_first(env->unsent)) != NULL) {
+        struct fm_instance *in = bt_list_entry(node, struct fm_instance, unsent);
+
+        bt_list_remove(node);
+        if (!write_some(in))
+            bt_io_set(loop_of(in), &in->call_io, BT_WRITE);
+    }
+}
+
+/* Frames have been added to out. */
+static void queue_output(struct fm_instance *in, size_t old_len)
+{
+    in->queued += in->out.len - old_len;
+    if (!bt_list_linked(&in->unsent))
+        bt_list_push_back(in->opts.env->unsent, &in->unsent);
 }
 
 static struct bt_slice slice_of(const char *s)
@@ -329,32 +465,38 @@ static int send_hello(struct fm_instance *in)
 
     frame.hello.version = FM_FRAME_VERSION;
     frame.hello.max_message = in->opts.max_message;
-    frame.hello.concurrency = 1;
+    frame.hello.concurrency = in->opts.concurrency;
     frame.hello.function = slice_of(in->opts.function);
     frame.hello.handler = slice_of(in->opts.handler);
     frame.hello.codedir = slice_of(in->opts.codedir);
     return fm_frame_encode(&frame, FM_FRAME_MAX_HELLO, &in->out, NULL);
 }
 
-int fm_instance_call(struct fm_instance *in, struct fm_call *call, uint64_t timeout_ms,
-                     size_t *len)
+int fm_instance_call(struct fm_instance *in, struct fm_call *call, size_t *len)
 {
     struct fm_frame frame = { .kind = FM_CALL };
+    size_t old_len = in->out.len;
     int r;
 
-    assert(in->state == FM_READY);
+    assert(in->state == FM_READY || in->state == FM_BUSY);
     frame.call.id = in->call_id + 1;
     frame.call.message = call->message;
     r = fm_frame_encode(&frame, in->opts.max_message, &in->out, len);
     if (r != 0)
         return r;
-    in->call_id++;
-    in->call = call;
-    set_state(in, FM_BUSY);
-    bt_timer_start(loop_of(in), &in->timer, timeout_ms, 0);
-    /* A broken pipe is found again on the loop, as end of file: no callback from inside a
-     * call. */
-    (void)write_some(in);
+    queue_output(in, old_len);
+    call->id = ++in->call_id;
+    call->end = in->queued;
+    call->in = in;
+    call->begun = false;
+    bt_list_push_back(&in->calls, &call->link);
+    if (in->n_calls++ == 0) {
+        set_state(in, FM_BUSY);
+        in->progress_us = bt_loop_us(loop_of(in));
+    }
+    if (in->first_ahead == &in->calls)
+        in->first_ahead = &call->link;
+    begin_calls(in);
     return 0;
 }
 
@@ -371,6 +513,9 @@ struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts)
     in->call_fd = in->reply_fd = in->output.fd = -1;
     in->in.max = FM_FRAME_MAX_HELLO;
     in->exit.msg.kind = FM_MSG_EXIT;
+    in->service_us = UINT64_MAX;
+    in->first_ahead = &in->calls;
+    bt_list_init(&in->calls);
     bt_timer_init(&in->timer, on_timer);
     if (bt_buf_printf(&name, "%s.%u", opts->function, opts->number) == 0)
         in->name = bt_buf_steal_str(&name);
@@ -387,6 +532,7 @@ void fm_instance_free(struct fm_instance *in)
     if (in == NULL)
         return;
     bt_timer_stop(loop_of(in), &in->timer);
+    bt_list_remove(&in->unsent);
     fm_output_close(&in->output);
     fm_frame_in_deinit(&in->in);
     bt_buf_deinit(&in->out);
@@ -403,6 +549,7 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
     bt_io_init(&in->call_io, in->call_fd, on_writable);
     bt_io_init(&in->reply_io, in->reply_fd, on_reply);
     bt_io_start(loop_of(in), &in->call_io, BT_WRITE);
+    in->queued = in->out.len;
     bt_io_start(loop_of(in), &in->reply_io, BT_READ);
     fm_output_start(&in->output, loop_of(in), in->name, in->opts.env->chunk,
                     process->output_fd);
@@ -423,16 +570,8 @@ int fm_instance_start(struct fm_instance *in)
 
 void fm_instance_stop(struct fm_instance *in)
 {
-    const struct fm_instance_owner *owner = in->opts.owner;
-    struct fm_result result = { .outcome = FM_STOPPED, .type = FM_STATUS_ERROR };
-    struct fm_call *call = bt_steal(in->call);
-
-    if (in->state == FM_STOPPING || in->state == FM_DEAD)
-        return;
-    begin_stop(in);
-    result.message = "rpc error: code = Canceled desc = the function manager stops";
-    if (call != NULL)
-        owner->answered(owner->arg, in, call, &result);
+    if (in->state != FM_STOPPING && in->state != FM_DEAD)
+        begin_stop(in);
 }
 
 static void log_exit(const struct fm_instance *in, bool expected)

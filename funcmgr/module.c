@@ -29,6 +29,7 @@
 struct manager {
     const struct fm_conf *conf;
     struct fm_env env;
+    struct bt_list unsent; /* env.unsent */
     struct hub *hub;
     struct fm_pool *pools; /* conf->functions.n, in that order */
     struct fm_rule *rules; /* conf->rules.n */
@@ -101,6 +102,13 @@ static void on_answered(void *arg)
     m->answered_fds[1] = -1;
 }
 
+static void on_turn_end(void *arg)
+{
+    struct manager *m = arg;
+
+    fm_instances_flush(&m->env);
+}
+
 static void *run(void *arg)
 {
     struct manager *m = arg;
@@ -110,7 +118,9 @@ static void *run(void *arg)
         fm_pool_start(&m->pools[i]);
     for (size_t i = 0; i < m->conf->rules.n; i++)
         fm_rule_open(&m->rules[i]);
+    bt_loop_on_prepare(m->env.loop, on_turn_end, m);
     bt_loop_run(m->env.loop);
+    bt_loop_on_prepare(m->env.loop, NULL, NULL);
     bt_super_stopped(m->env.super, m);
     return NULL;
 }
@@ -240,6 +250,8 @@ static int create_env(struct manager *m)
 {
     int r = 0;
 
+    bt_list_init(&m->unsent);
+    m->env.unsent = &m->unsent;
     m->env.loop = bt_loop_new("funcmgr", false);
     if (m->env.loop != NULL)
         m->env.mbox = bt_mbox_new(m->env.loop, on_msg, m);

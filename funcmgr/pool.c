@@ -1,27 +1,24 @@
-/* A pool of instances.
+/* A pool of instances: the calls. Starts and ends of instances are in pool_start.c.
  *
- * Happy path: a call takes the instance that was used last; when none is idle it
- * waits, and an instance is started for it as long as there are fewer than the
- * maximum. An answer puts the instance back and takes the first call that waits.
- * Failure modes: a call on an instance that breaks is tried again, in front of all
- * others, until its attempts or its time are used up; a call that timed out or was too
- * large is not. A start that fails pauses all starts (doubling, up to backoff.max),
- * and when no instance lives, the calls that wait are answered with the reason, so
- * that none waits for ever. An instance that ends before it served anything counts as
- * a failing start, or it would be restarted in a tight loop. Processes that are being
- * ended do not count as live, so that a stuck one is replaced at once, but there are
- * never more of them than the maximum before the next start. */
+ * Happy path: a call takes the instance that was used last; when none is idle, one that
+ * may run several calls and has a free place; when there is none, it waits, and an
+ * instance is started for it as long as there are fewer than the maximum. When no more
+ * may be started and calls are short, it is sent ahead to an instance that is busy. An
+ * answer takes the first call that waits. Failure modes: a call that ran in an instance
+ * that broke is tried again, in front of all others and alone, until its attempts or its
+ * time are used up; a call that timed out or was too large is not. Calls that had only
+ * been sent ahead go back to the front of the queue, in their order. Beyond
+ * FM_POOL_MAX_WAITING calls are refused, except those of rules at QoS 1, which the rules'
+ * windows bound. */
 #include "funcmgr/pool.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "core/mem.h"
+#include "funcmgr/pool_priv.h"
 #include "funcmgr/stats.h"
-
-static void pump(struct fm_pool *p);
 
 static void finish(struct fm_call *call, enum fm_outcome outcome, const char *message,
                    const char *type)
@@ -31,106 +28,61 @@ static void finish(struct fm_call *call, enum fm_outcome outcome, const char *me
     call->done(call, &result);
 }
 
-static struct fm_call *take_waiting(struct fm_pool *p)
+/* ---- The queue ---- */
+
+static void unqueue(struct fm_pool *p, struct fm_call *call)
+{
+    bt_list_remove(&call->link);
+    p->n_waiting--;
+    p->waiting_bytes -= call->message.payload.len;
+}
+
+static struct fm_call *first_waiting(const struct fm_pool *p)
 {
     struct bt_list *node = bt_list_first(&p->waiting);
 
-    if (node == NULL)
-        return NULL;
-    bt_list_remove(node);
-    p->n_waiting--;
-    return bt_list_entry(node, struct fm_call, link);
+    return node == NULL ? NULL : bt_list_entry(node, struct fm_call, link);
 }
 
 static void put_waiting(struct fm_pool *p, struct fm_call *call, bool front)
 {
+    call->in = NULL;
+    call->begun = false;
     p->n_waiting++;
+    p->waiting_bytes += call->message.payload.len;
     if (front)
         bt_list_push_front(&p->waiting, &call->link);
     else
         bt_list_push_back(&p->waiting, &call->link);
 }
 
-/* Only the calls that wait now: an answer may bring new ones. */
-static void fail_waiting(struct fm_pool *p, enum fm_outcome outcome, const char *message,
-                         const char *type)
+static struct fm_call *first_impatient(const struct fm_pool *p)
 {
-    for (size_t n = p->n_waiting; n > 0 && p->n_waiting > 0; n--)
-        finish(take_waiting(p), outcome, message, type);
-}
+    struct bt_list *it;
 
-/* ---- Starting ---- */
+    bt_list_for_each (it, &p->waiting) {
+        struct fm_call *call = bt_list_entry(it, struct fm_call, link);
 
-static void pause_starts(struct fm_pool *p)
-{
-    uint64_t max = (uint64_t)p->conf->backoff_max;
-
-    p->backoff = p->backoff == 0 ? FM_BACKOFF_MIN_MS : p->backoff * 2;
-    p->backoff = BT_MIN(p->backoff, max);
-    p->paused = true;
-    bt_timer_start(p->env->loop, &p->backoff_timer, p->backoff, 0);
-}
-
-static void start_failed(struct fm_pool *p, const char *why)
-{
-    char message[1200];
-
-    bt_metric_add(&fm_stat_start_failures, 1);
-    snprintf(message, sizeof(message), "failed to start an instance of function %s: %s",
-             p->conf->name, why);
-    bt_log(BT_LOG_ERROR, "FUNC-START", "an instance did not start",
-           "function=%s reason=\"%s\"", p->conf->name, why);
-    if (p->closing)
-        return;
-    pause_starts(p);
-    if (p->n_live == 0)
-        fail_waiting(p, FM_NOT_STARTED, message, FM_START_ERROR);
-}
-
-static void start_one(struct fm_pool *p)
-{
-    const struct fm_function_conf *c = p->conf;
-    struct fm_instance_opts opts = {
-        .env = p->env,
-        .owner = &p->owner,
-        .interp = &p->interp,
-        .number = ++p->next_number,
-        .function = c->name,
-        .handler = c->handler,
-        .codedir = c->codedir,
-        .extra_env = p->extra_env,
-        .n_extra_env = c->env.n,
-        .max_message = (size_t)c->max_message,
-        .timeout = c->timeout,
-    };
-    struct fm_instance *in = fm_instance_new(&opts);
-    int r = in != NULL ? fm_instance_start(in) : BT_ENOMEM;
-
-    if (r != 0) {
-        fm_instance_free(in);
-        start_failed(p, bt_error_text(r));
-        return;
+        if (!call->patient)
+            return call;
     }
-    p->n_live++;
-    p->n_starting++;
-    bt_metric_add(&fm_stat_instances, 1);
-    bt_list_push_back(&p->others, &in->link);
+    return NULL;
 }
 
-static bool may_start(const struct fm_pool *p)
+/* Only the calls that wait now: an answer may bring new ones. */
+void fm_pool_fail_waiting(struct fm_pool *p, const char *message)
 {
-    return !p->closing && !p->paused && p->n_live < p->conf->max &&
-           p->n_stopping <= p->conf->max;
+    for (size_t n = p->n_waiting; n > 0; n--) {
+        struct fm_call *call = first_impatient(p);
+
+        if (call == NULL)
+            return;
+        unqueue(p, call);
+        finish(call, FM_NOT_STARTED, message, FM_START_ERROR);
+    }
 }
 
-/* Instances for the calls that wait, and for the minimum. */
-static void start_wanted(struct fm_pool *p)
-{
-    while (may_start(p) && (p->n_live < p->conf->min || p->n_starting < p->n_waiting))
-        start_one(p);
-}
-
-/* ---- Calls ---- */
+/* ---- Calls to instances ---- */
 
 static void call_too_large(struct fm_pool *p, struct fm_call *call, size_t len)
 {
@@ -144,83 +96,136 @@ static void call_too_large(struct fm_pool *p, struct fm_call *call, size_t len)
     finish(call, FM_TOO_LARGE, message, FM_STATUS_ERROR);
 }
 
+/* The one with the fewest calls of those that may take this one. */
+static struct fm_instance *least_busy(const struct fm_pool *p,
+                                      bool (*may)(const struct fm_instance *in))
+{
+    struct fm_instance *best = NULL;
+    struct bt_list *it;
+
+    bt_list_for_each (it, &p->busy) {
+        struct fm_instance *in = bt_list_entry(it, struct fm_instance, link);
+
+        if (!in->exclusive && may(in) && (best == NULL || in->n_calls < best->n_calls))
+            best = in;
+    }
+    return best;
+}
+
+static struct fm_instance *pick(const struct fm_pool *p, const struct fm_call *call)
+{
+    struct fm_instance *in = NULL;
+
+    /* With one instance order is kept, also while another one takes its place. */
+    if (p->n_retiring > 0 && p->conf->max == 1)
+        return NULL;
+    if (!bt_list_empty(&p->idle))
+        return bt_list_entry(bt_list_first(&p->idle), struct fm_instance, link);
+    if (call->alone)
+        return NULL;
+    if (p->conf->concurrency > 1)
+        in = least_busy(p, fm_instance_free_slot);
+    /* What is sent ahead cannot be taken back, so that is for calls whose time has not
+     * begun. */
+    if (in == NULL && call->deadline == 0 && !fm_pool_may_start(p))
+        in = least_busy(p, fm_instance_may_queue);
+    return in;
+}
+
+static void move_to_busy(struct fm_pool *p, struct fm_instance *in)
+{
+    in->place = FM_AT_BUSY;
+    if (in->generation == p->generation)
+        p->n_idle--;
+    bt_list_remove(&in->link);
+    bt_list_push_back(&p->busy, &in->link);
+}
+
 static void dispatch(struct fm_pool *p, struct fm_instance *in, struct fm_call *call)
 {
-    uint64_t now = bt_loop_ms(p->env->loop);
+    bool was_idle = in->n_calls == 0;
     size_t len = 0;
     int r;
 
-    if (call->deadline == 0)
-        call->deadline = now + (uint64_t)p->conf->timeout;
-    if (now >= call->deadline) {
+    unqueue(p, call);
+    if (call->deadline != 0 && bt_loop_ms(p->env->loop) >= call->deadline) {
         finish(call, FM_TIMEOUT,
                "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
                FM_STATUS_ERROR);
         return;
     }
-    bt_list_remove(&in->link);
-    bt_list_push_back(&p->others, &in->link);
-    r = fm_instance_call(in, call, call->deadline - now, &len);
-    if (r == 0)
-        return;
-    bt_list_remove(&in->link);
-    bt_list_push_front(&p->idle, &in->link);
-    if (r == BT_ELIMIT)
+    r = fm_instance_call(in, call, &len);
+    if (r == 0) {
+        in->exclusive = call->alone;
+        if (was_idle)
+            move_to_busy(p, in);
+    } else if (r == BT_ELIMIT) {
         call_too_large(p, call, len);
-    else
+    } else {
         finish(call, FM_BROKEN,
                "rpc error: code = ResourceExhausted desc = out of memory",
                FM_STATUS_ERROR);
+    }
 }
 
-static void pump(struct fm_pool *p)
+void fm_pool_pump(struct fm_pool *p)
 {
-    while (p->n_waiting > 0 && !bt_list_empty(&p->idle)) {
-        struct fm_instance *in =
-            bt_list_entry(bt_list_first(&p->idle), struct fm_instance, link);
+    struct fm_call *call;
+    struct fm_instance *in;
 
-        dispatch(p, in, take_waiting(p));
-    }
-    start_wanted(p);
+    while ((call = first_waiting(p)) != NULL && (in = pick(p, call)) != NULL)
+        dispatch(p, in, call);
+    fm_pool_start_wanted(p);
+}
+
+static bool is_full(const struct fm_pool *p, const struct fm_call *call)
+{
+    return !call->patient &&
+           (p->n_waiting >= FM_POOL_MAX_WAITING ||
+            p->waiting_bytes + call->message.payload.len > FM_POOL_MAX_BYTES);
 }
 
 void fm_pool_call(struct fm_pool *p, struct fm_call *call)
 {
+    char message[1200];
+
     if (p->closing) {
         finish(call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
-        return;
+    } else if (is_full(p, call)) {
+        snprintf(message, sizeof(message),
+                 "rpc error: code = ResourceExhausted desc = too many calls wait for "
+                 "function %s",
+                 p->conf->name);
+        finish(call, FM_OVERLOADED, message, FM_STATUS_ERROR);
+    } else if (p->paused && p->cannot_start && !call->patient &&
+               p->n_live + p->n_old == 0) {
+        fm_pool_start_message(p, message, sizeof(message));
+        finish(call, FM_NOT_STARTED, message, FM_START_ERROR);
+    } else {
+        put_waiting(p, call, false);
+        fm_pool_pump(p);
     }
-    put_waiting(p, call, false);
-    pump(p);
 }
 
 void fm_pool_cancel(struct fm_pool *p, struct fm_call *call)
 {
-    bt_list_remove(&call->link);
-    p->n_waiting--;
+    call->cancelled = true;
+    if (call->in != NULL || !bt_list_linked(&call->link))
+        return;
+    unqueue(p, call);
     finish(call, FM_STOPPED, "the session at the hub was closed", FM_START_ERROR);
 }
 
 /* ---- What instances say ---- */
 
-static void count_stopping(struct fm_pool *p, struct fm_instance *in)
-{
-    bt_list_remove(&in->link);
-    bt_list_push_back(&p->others, &in->link);
-    p->n_live--;
-    p->n_stopping++;
-}
-
 static void make_idle(struct fm_pool *p, struct fm_instance *in)
 {
-    if (p->closing) {
-        count_stopping(p, in);
-        fm_instance_stop(in);
-        return;
-    }
+    in->place = FM_AT_IDLE;
     in->idle_since = bt_loop_ms(p->env->loop);
     bt_list_remove(&in->link);
     bt_list_push_front(&p->idle, &in->link);
+    if (in->generation == p->generation)
+        p->n_idle++;
 }
 
 static void on_ready(void *arg, struct fm_instance *in)
@@ -228,28 +233,18 @@ static void on_ready(void *arg, struct fm_instance *in)
     struct fm_pool *p = arg;
 
     p->n_starting--;
-    p->backoff = 0;
     make_idle(p, in);
-    pump(p);
+    fm_pool_started(p);
+    fm_pool_pump(p);
 }
 
 static void on_failed(void *arg, struct fm_instance *in, const char *why)
 {
     struct fm_pool *p = arg;
 
-    p->n_starting--;
-    count_stopping(p, in);
-    start_failed(p, why);
-}
-
-static void on_lost(void *arg, struct fm_instance *in)
-{
-    struct fm_pool *p = arg;
-
-    count_stopping(p, in);
-    if (in->served == 0)
-        start_failed(p, "it ended before its first call");
-    pump(p);
+    fm_pool_leave(p, in);
+    fm_pool_start_failed(p, why);
+    fm_pool_pump(p);
 }
 
 static void on_answered(void *arg, struct fm_instance *in, struct fm_call *call,
@@ -257,18 +252,92 @@ static void on_answered(void *arg, struct fm_instance *in, struct fm_call *call,
 {
     struct fm_pool *p = arg;
 
-    if (in->state == FM_READY)
-        make_idle(p, in);
-    else
-        count_stopping(p, in);
-    if (result->outcome == FM_BROKEN && call->attempts > 1 && !p->closing) {
-        call->attempts--;
-        bt_metric_add(&fm_stat_retries, 1);
-        put_waiting(p, call, true);
-    } else {
-        call->done(call, result);
+    fm_pool_well(p);
+    if (in->n_calls == 0) {
+        in->exclusive = false;
+        if (p->closing || in->place == FM_AT_RETIRING)
+            fm_pool_retire(p, in);
+        else
+            make_idle(p, in);
     }
-    pump(p);
+    call->done(call, result);
+    fm_pool_pump(p);
+}
+
+static void on_room(void *arg, struct fm_instance *in)
+{
+    (void)in;
+    fm_pool_pump(arg);
+}
+
+/* One call of an instance that ended. True: it waits again, and its time stands still. */
+static bool try_again(struct fm_pool *p, struct fm_call *call, enum fm_outcome outcome)
+{
+    uint64_t now = bt_loop_ms(p->env->loop);
+
+    if (p->closing || call->cancelled)
+        return false;
+    if (call->begun) {
+        if (outcome != FM_BROKEN || call->attempts <= 1 || now >= call->deadline)
+            return false;
+        call->attempts--;
+        call->alone = true;
+        call->left = call->deadline - now;
+        call->deadline = 0;
+        bt_metric_add(&fm_stat_retries, 1);
+    }
+    put_waiting(p, call, true);
+    return true;
+}
+
+static void end_call(struct bt_list *node, const struct fm_result *result)
+{
+    struct fm_call *call = bt_list_entry(node, struct fm_call, link);
+
+    bt_list_remove(node);
+    call->done(call, result);
+}
+
+/* Give the calls of an instance that ended an answer, or another instance. From the last
+ * to the first, so that those that wait again keep their order. */
+static void take_calls(struct fm_pool *p, struct fm_instance *in,
+                       const struct fm_result *result)
+{
+    struct fm_result broken = *result;
+    uint64_t now = bt_loop_ms(p->env->loop);
+    struct bt_list mine, others, *node; /* those without another attempt */
+
+    bt_list_init(&mine);
+    bt_list_init(&others);
+    broken.outcome = FM_BROKEN;
+    broken.message = "rpc error: code = Unavailable desc = transport is closing";
+    while (!bt_list_empty(&in->calls)) {
+        struct fm_call *call = bt_list_entry(in->calls.prev, struct fm_call, link);
+        bool other = result->outcome == FM_TIMEOUT && now < call->deadline;
+
+        bt_list_remove(&call->link);
+        call->in = NULL;
+        if (!try_again(p, call, other ? FM_BROKEN : result->outcome))
+            bt_list_push_front(other ? &others : &mine, &call->link);
+    }
+    in->n_calls = in->n_begun = 0;
+    while ((node = bt_list_first(&mine)) != NULL)
+        end_call(node, result);
+    while ((node = bt_list_first(&others)) != NULL)
+        end_call(node, &broken);
+}
+
+static void on_lost(void *arg, struct fm_instance *in, const struct fm_result *result)
+{
+    struct fm_pool *p = arg;
+
+    fm_pool_leave(p, in);
+    if (in->n_calls > 0 && result->outcome == FM_BROKEN)
+        fm_pool_crashed(p, result->message);
+    else if (in->n_calls == 0 && in->served == 0)
+        fm_pool_start_failed(p, "it ended before its first call");
+    take_calls(p, in, result);
+    fm_pool_pump(p);
 }
 
 static void on_gone(void *arg, struct fm_instance *in)
@@ -279,53 +348,25 @@ static void on_gone(void *arg, struct fm_instance *in)
     fm_instance_free(in);
     p->n_stopping--;
     bt_metric_add(&fm_stat_instances, -1);
-    if (p->closing && p->n_live + p->n_stopping == 0)
+    if (p->closing && p->n_live + p->n_old + p->n_stopping == 0)
         p->drained(p->arg);
     else
-        pump(p);
-}
-
-/* ---- Timers ---- */
-
-static void on_backoff(struct bt_timer *t)
-{
-    struct fm_pool *p = bt_container_of(t, struct fm_pool, backoff_timer);
-
-    p->paused = false;
-    pump(p);
-}
-
-static void on_evict(struct bt_timer *t)
-{
-    struct fm_pool *p = bt_container_of(t, struct fm_pool, evict_timer);
-    uint64_t now = bt_loop_ms(p->env->loop);
-
-    for (unsigned i = 0; i < FM_EVICT_SCAN && !bt_list_empty(&p->idle); i++) {
-        struct fm_instance *oldest =
-            bt_list_entry(p->idle.prev, struct fm_instance, link);
-
-        if (p->n_live <= p->conf->min ||
-            now - oldest->idle_since < (uint64_t)p->conf->idle)
-            return;
-        count_stopping(p, oldest);
-        fm_instance_stop(oldest);
-    }
+        fm_pool_pump(p);
 }
 
 /* ---- Life ---- */
 
-static int copy_env(struct fm_pool *p)
+static int copy_env(const struct fm_function_conf *conf, struct bt_slice **out)
 {
-    const struct bt_conf_strings *env = &p->conf->env;
+    const struct bt_conf_strings *env = &conf->env;
+    struct bt_slice *copy = bt_calloc(env->n + 1, sizeof(*copy));
 
-    if (env->n == 0)
-        return 0;
-    p->extra_env = bt_calloc(env->n, sizeof(*p->extra_env));
-    if (p->extra_env == NULL)
+    if (copy == NULL)
         return BT_ENOMEM;
     for (size_t i = 0; i < env->n; i++)
-        p->extra_env[i] =
+        copy[i] =
             (struct bt_slice){ (const uint8_t *)env->items[i], strlen(env->items[i]) };
+    *out = copy;
     return 0;
 }
 
@@ -334,14 +375,15 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
 {
     *p = (struct fm_pool){ .conf = conf, .env = env, .interp = *interp };
     *interp = (struct fm_interp){ 0 };
-    p->owner = (struct fm_instance_owner){ p,         on_ready, on_answered,
+    p->owner = (struct fm_instance_owner){ p,         on_ready, on_answered, on_room,
                                            on_failed, on_lost,  on_gone };
     bt_list_init(&p->idle);
+    bt_list_init(&p->busy);
     bt_list_init(&p->others);
     bt_list_init(&p->waiting);
-    bt_timer_init(&p->evict_timer, on_evict);
-    bt_timer_init(&p->backoff_timer, on_backoff);
-    return copy_env(p);
+    bt_timer_init(&p->evict_timer, fm_pool_on_evict);
+    bt_timer_init(&p->backoff_timer, fm_pool_on_backoff);
+    return copy_env(conf, &p->extra_env);
 }
 
 void fm_pool_deinit(struct fm_pool *p)
@@ -360,29 +402,41 @@ void fm_pool_start(struct fm_pool *p)
     uint64_t evict = (uint64_t)p->conf->evict;
 
     bt_timer_start(p->env->loop, &p->evict_timer, evict, evict);
-    start_wanted(p);
+    fm_pool_start_wanted(p);
 }
 
-static void stop_all(struct fm_pool *p, struct bt_list *list, bool busy_too)
+int fm_pool_reconfigure(struct fm_pool *p, const struct fm_function_conf *conf,
+                        struct fm_interp *interp)
+{
+    struct bt_slice *extra_env;
+    int r = copy_env(conf, &extra_env);
+
+    if (r != 0) {
+        fm_interp_deinit(interp);
+        return r;
+    }
+    fm_interp_deinit(&p->interp);
+    bt_free(p->extra_env);
+    p->interp = *interp;
+    *interp = (struct fm_interp){ 0 };
+    p->extra_env = extra_env;
+    p->conf = conf;
+    bt_timer_start(p->env->loop, &p->evict_timer, (uint64_t)conf->evict,
+                   (uint64_t)conf->evict);
+    fm_pool_renew(p);
+    return 0;
+}
+
+/* Those without calls. */
+static void retire_all(struct fm_pool *p, struct bt_list *list)
 {
     struct bt_list *it, *next;
 
     bt_list_for_each_safe (it, next, list) {
         struct fm_instance *in = bt_list_entry(it, struct fm_instance, link);
 
-        if (in->state == FM_STOPPING)
-            continue;
-        if (in->state == FM_BUSY) {
-            /* Answering moves it to the end of the same list, where it is met as
-             * stopping. */
-            if (busy_too)
-                fm_instance_stop(in);
-            continue;
-        }
-        if (in->state == FM_STARTING)
-            p->n_starting--;
-        count_stopping(p, in);
-        fm_instance_stop(in);
+        if (in->state == FM_STARTING || in->state == FM_READY)
+            fm_pool_retire(p, in);
     }
 }
 
@@ -393,15 +447,42 @@ void fm_pool_close(struct fm_pool *p)
     p->closing = true;
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
-    while (p->n_waiting > 0)
-        finish(take_waiting(p), FM_STOPPED, "the function manager stops", FM_START_ERROR);
-    stop_all(p, &p->idle, false);
-    stop_all(p, &p->others, false);
-    if (p->n_live + p->n_stopping == 0)
+    while (p->n_waiting > 0) {
+        struct fm_call *call = first_waiting(p);
+
+        unqueue(p, call);
+        finish(call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
+    }
+    retire_all(p, &p->idle);
+    retire_all(p, &p->others);
+    if (p->n_live + p->n_old + p->n_stopping == 0)
         p->drained(p->arg);
+}
+
+/* An answer may change the lists, so each round begins anew. */
+static bool kill_one(struct fm_pool *p, struct bt_list *list)
+{
+    static const struct fm_result stopped = {
+        .outcome = FM_STOPPED,
+        .message = "rpc error: code = Canceled desc = the function manager stops",
+        .type = FM_STATUS_ERROR,
+    };
+    struct bt_list *it;
+
+    bt_list_for_each (it, list) {
+        struct fm_instance *in = bt_list_entry(it, struct fm_instance, link);
+
+        if (in->state == FM_BUSY) {
+            fm_pool_retire(p, in);
+            take_calls(p, in, &stopped);
+            return true;
+        }
+    }
+    return false;
 }
 
 void fm_pool_kill(struct fm_pool *p)
 {
-    stop_all(p, &p->others, true);
+    while (kill_one(p, &p->busy) || kill_one(p, &p->others))
+        ;
 }

@@ -128,15 +128,27 @@ static void publish_answer(struct job *job, const struct fm_result *result)
     fm_answer_deinit(&answer);
 }
 
+/* At QoS 0; it is not published what has become of it. */
+static void count_dropped(const struct fm_rule *rule)
+{
+    bt_metric_add(&fm_stat_dropped, 1);
+    bt_log(BT_LOG_WARN, "FUNC-DROPPED", "too many messages wait for a function",
+           "function=%s waiting=%zu", rule->conf->function, rule->n_jobs);
+}
+
 static void on_done(struct fm_call *call, const struct fm_result *result)
 {
     struct job *job = bt_container_of(call, struct job, call);
 
     bt_metric_add(&fm_stat_calls, 1);
-    if (!job->held || result->outcome == FM_STOPPED)
+    if (!job->held || result->outcome == FM_STOPPED) {
         end_job(job, false);
-    else
+    } else if (result->outcome == FM_OVERLOADED) {
+        count_dropped(job->rule);
+        end_job(job, true);
+    } else {
         publish_answer(job, result);
+    }
 }
 
 static void on_published(void *arg, uint64_t token, unsigned reason)
@@ -171,6 +183,7 @@ static struct job *new_job(struct fm_rule *rule, const struct fm_delivery *d)
     fm_uuid(job->uuid);
     job->call.attempts = rule->conf->retry_max;
     job->call.done = on_done;
+    job->call.patient = d->qos > 0;
     fm_message_of(&job->call.message, d, rule->conf->function, job->uuid);
     bt_list_push_back(&rule->jobs, &job->link);
     rule->n_jobs++;
@@ -188,9 +201,7 @@ static void on_message(void *arg, const struct fm_delivery *d)
         return;
     }
     if (is_full(rule, d)) {
-        bt_metric_add(&fm_stat_dropped, 1);
-        bt_log(BT_LOG_WARN, "FUNC-DROPPED", "too many messages wait for a function",
-               "function=%s waiting=%zu", rule->conf->function, rule->n_jobs);
+        count_dropped(rule);
         ack(rule, d, true);
         return;
     }
@@ -220,7 +231,7 @@ static void make_orphan(struct job *job)
     ack(job->rule, &job->delivery, false);
     job->held = false;
     job->call.message.topic = job->call.message.payload = (struct bt_slice){ NULL, 0 };
-    job->call.attempts = 1;
+    fm_pool_cancel(job->rule->pool, &job->call);
 }
 
 static void close_session(struct fm_rule *rule)
@@ -232,7 +243,7 @@ static void close_session(struct fm_rule *rule)
 
         if (job->publishing)
             end_job(job, false);
-        else if (job->held && bt_list_linked(&job->call.link))
+        else if (job->held && job->call.in == NULL)
             fm_pool_cancel(rule->pool, &job->call);
         else if (job->held)
             make_orphan(job);
@@ -278,6 +289,11 @@ static void on_ready(void *arg, unsigned reason)
     reopen_later(rule);
 }
 
+static uint16_t window_of(const struct fm_function_conf *c)
+{
+    return (uint16_t)BT_MIN(c->max * c->concurrency + FM_RULE_QUEUE, FM_RULE_MAX_WINDOW);
+}
+
 static int open_session(struct fm_rule *rule)
 {
     const char *id = rule->conf->clientid;
@@ -296,7 +312,7 @@ static int open_session(struct fm_rule *rule)
     opts.client_id = id;
     opts.filter = rule->conf->subscribe.topic;
     opts.qos = (uint8_t)rule->conf->subscribe.qos;
-    opts.window = (uint16_t)(rule->pool->conf->max + FM_RULE_QUEUE);
+    opts.window = window_of(rule->pool->conf);
     opts.loop = rule->loop;
     opts.arg = rule;
     opts.on_ready = on_ready;

@@ -6,8 +6,10 @@
 #include "funcmgr/link.h"
 #include "funcmgr/pool.h"
 
-/* Unacknowledged QoS 1 messages beyond one per instance. */
-#define FM_RULE_QUEUE 8u
+/* Unacknowledged QoS 1 messages beyond those that can run at once; enough to keep a fast
+ * function busy. */
+#define FM_RULE_QUEUE      64u
+#define FM_RULE_MAX_WINDOW 4096u
 /* Messages that may be under way in one rule before QoS 0 messages are dropped. */
 #define FM_RULE_MAX_JOBS  1024u
 #define FM_RULE_MAX_BYTES ((size_t)16 * 1024 * 1024)

@@ -17,9 +17,13 @@ struct bt_metric fm_stat_start_failures = BT_METRIC(
 struct bt_metric fm_stat_instances = BT_METRIC("baetyl_function_instances", BT_GAUGE,
                                                "Processes of functions that run now.");
 
+struct bt_metric fm_stat_degraded = BT_METRIC(
+    "baetyl_functions_degraded", BT_GAUGE,
+    "Functions that cannot start, or whose instances break one after the other.");
+
 static struct bt_metric *const all[] = {
-    &fm_stat_calls,   &fm_stat_errors,         &fm_stat_retries,
-    &fm_stat_dropped, &fm_stat_start_failures, &fm_stat_instances,
+    &fm_stat_calls,          &fm_stat_errors,    &fm_stat_retries,  &fm_stat_dropped,
+    &fm_stat_start_failures, &fm_stat_instances, &fm_stat_degraded,
 };
 
 void fm_stats_register(void)

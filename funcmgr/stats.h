@@ -10,6 +10,7 @@ extern struct bt_metric fm_stat_retries;
 extern struct bt_metric fm_stat_dropped;
 extern struct bt_metric fm_stat_start_failures;
 extern struct bt_metric fm_stat_instances;
+extern struct bt_metric fm_stat_degraded;
 
 void fm_stats_register(void);
 

@@ -1,12 +1,13 @@
 /* The pool with instances that are not processes, on a clock that the test moves. */
 #include "funcmgr/pool.c"
+#include "funcmgr/pool_start.c"
 
 #include "tests/harness.h"
 
 static uint64_t now = 1000;
 static struct fm_instance *made[64];
 static size_t n_made;
-static bool start_fails;
+static bool start_fails, short_calls;
 static struct fm_env env;
 static struct fm_function_conf conf;
 static struct fm_pool pool;
@@ -45,6 +46,7 @@ struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts)
 
     CHECK(in != NULL && n_made < BT_ARRAY_LEN(made));
     in->opts = *opts;
+    bt_list_init(&in->calls);
     return made[n_made++] = in;
 }
 void fm_instance_free(struct fm_instance *in)
@@ -58,41 +60,89 @@ int fm_instance_start(struct fm_instance *in)
     in->state = FM_STARTING;
     return start_fails ? BT_EIO : 0;
 }
-int fm_instance_call(struct fm_instance *in, struct fm_call *call, uint64_t timeout_ms,
-                     size_t *len)
+int fm_instance_call(struct fm_instance *in, struct fm_call *call, size_t *len)
 {
     *len = 99;
     if (call->message.payload.len > 50)
         return BT_ELIMIT;
-    CHECK(in->state == FM_READY && timeout_ms > 0);
+    CHECK(in->state == FM_READY || in->state == FM_BUSY);
     in->state = FM_BUSY;
-    in->call = call;
+    call->in = in;
+    call->begun = in->n_calls < in->opts.concurrency;
+    if (call->begun) {
+        in->n_begun++;
+        if (call->deadline == 0)
+            call->deadline = now + (call->left != 0 ? call->left : 300);
+    }
+    in->n_calls++;
+    bt_list_push_back(&in->calls, &call->link);
     return 0;
 }
 void fm_instance_stop(struct fm_instance *in)
 {
-    struct fm_result r = { .outcome = FM_STOPPED, .message = "stop", .type = "" };
-    bool busy = in->state == FM_BUSY;
-
     in->state = FM_STOPPING;
-    if (busy)
-        in->opts.owner->answered(in->opts.owner->arg, in, bt_steal(in->call), &r);
+}
+bool fm_instance_free_slot(const struct fm_instance *in)
+{
+    return in->n_calls < in->opts.concurrency;
+}
+bool fm_instance_may_queue(const struct fm_instance *in)
+{
+    return short_calls && in->n_calls < in->opts.concurrency + 3;
 }
 
 /* ---- What happens to an instance ---- */
 
+static struct fm_call *nth_call(const struct fm_instance *in, unsigned n)
+{
+    struct bt_list *it;
+
+    bt_list_for_each (it, &in->calls) {
+        if (n-- == 0)
+            return bt_list_entry(it, struct fm_call, link);
+    }
+    return NULL;
+}
+static struct fm_call *first_call(const struct fm_instance *in)
+{
+    return nth_call(in, 0);
+}
 static void ready(struct fm_instance *in)
 {
     in->state = FM_READY;
     in->opts.owner->ready(in->opts.owner->arg, in);
 }
-static void answered(struct fm_instance *in, enum fm_outcome outcome)
+static void lost(struct fm_instance *in, enum fm_outcome outcome)
 {
     struct fm_result r = { .outcome = outcome, .message = "m", .type = "t" };
 
+    in->state = FM_STOPPING;
+    in->opts.owner->lost(in->opts.owner->arg, in, &r);
+}
+static void answered_call(struct fm_instance *in, struct fm_call *call,
+                          enum fm_outcome outcome)
+{
+    struct fm_result r = { .outcome = outcome, .message = "m", .type = "t" };
+    struct fm_call *next;
+
+    bt_list_remove(&call->link);
+    call->in = NULL;
     in->served++;
-    in->state = outcome == FM_OK || outcome == FM_FAILED ? FM_READY : FM_STOPPING;
-    in->opts.owner->answered(in->opts.owner->arg, in, bt_steal(in->call), &r);
+    in->n_calls--;
+    next = nth_call(in, in->opts.concurrency - 1);
+    if (next != NULL) {
+        next->begun = true;
+        next->deadline = now + 300;
+    }
+    in->state = in->n_calls == 0 ? FM_READY : FM_BUSY;
+    in->opts.owner->answered(in->opts.owner->arg, in, call, &r);
+}
+static void answered(struct fm_instance *in, enum fm_outcome outcome)
+{
+    if (outcome == FM_OK || outcome == FM_FAILED)
+        answered_call(in, first_call(in), outcome);
+    else
+        lost(in, outcome);
 }
 static void failed(struct fm_instance *in)
 {
@@ -141,10 +191,11 @@ static void begin(uint32_t min, uint32_t max)
     now = 1000;
     n_made = 0;
     n_drained = 0;
-    start_fails = false;
+    start_fails = short_calls = false;
     conf = (struct fm_function_conf){ .name = name,
                                       .min = min,
                                       .max = max,
+                                      .concurrency = 1,
                                       .idle = 600,
                                       .evict = 60,
                                       .max_message = 50,
@@ -186,9 +237,9 @@ TEST(started_on_demand_up_to_the_maximum)
     CHECK_INT(n_made, 2);
     ready(made[0]);
     ready(made[1]);
-    CHECK(made[0]->call == &c[0].call && made[1]->call == &c[1].call);
+    CHECK(first_call(made[0]) == &c[0].call && first_call(made[1]) == &c[1].call);
     answered(made[1], FM_OK);
-    CHECK(c[1].done == 1 && made[1]->call == &c[2].call);
+    CHECK(c[1].done == 1 && first_call(made[1]) == &c[2].call);
     answered(made[0], FM_OK);
     answered(made[1], FM_OK);
     CHECK(c[0].done == 1 && c[2].done == 1);
@@ -203,7 +254,7 @@ TEST(last_used_first)
     ready(made[0]);
     ready(made[1]);
     call(&c, 1);
-    CHECK(made[1]->call == &c.call);
+    CHECK(first_call(made[1]) == &c.call);
     answered(made[1], FM_OK);
     finish_all();
 }
@@ -220,10 +271,10 @@ TEST(idle_ones_are_evicted_down_to_the_minimum)
     for (int i = 0; i < 3; i++)
         answered(made[i], FM_OK);
     now += 599;
-    on_evict(&pool.evict_timer);
+    fm_pool_on_evict(&pool.evict_timer);
     CHECK_INT(pool.n_live, 3);
     now += 1;
-    on_evict(&pool.evict_timer);
+    fm_pool_on_evict(&pool.evict_timer);
     CHECK_INT(pool.n_live, 1);
     CHECK(made[0]->state == FM_STOPPING && made[1]->state == FM_STOPPING);
     CHECK_INT(n_made, 3);
@@ -258,13 +309,13 @@ TEST(broken_is_retried_first_on_a_new_instance)
     CHECK_INT(a.done, 0);
     CHECK_INT(n_made, 2);
     ready(made[1]);
-    CHECK(made[1]->call == &a.call);
+    CHECK(first_call(made[1]) == &a.call);
     answered(made[1], FM_BROKEN);
     CHECK(a.done == 1 && a.outcome == FM_BROKEN);
     gone(made[0]);
     CHECK_INT(n_made, 3);
     ready(made[2]);
-    CHECK(made[2]->call == &b.call);
+    CHECK(first_call(made[2]) == &b.call);
     answered(made[2], FM_OK);
     finish_all();
 }
@@ -283,7 +334,7 @@ TEST(timeout_is_answered_at_once_and_replaced_at_once)
     CHECK_INT(n_made, 2);
     CHECK_INT(pool.n_stopping, 1);
     ready(made[1]);
-    CHECK(made[1]->call == &b.call);
+    CHECK(first_call(made[1]) == &b.call);
     finish_all();
     CHECK(b.done == 1 && b.outcome == FM_STOPPED);
 }
@@ -295,10 +346,14 @@ TEST(retries_share_one_deadline)
     begin(0, 1);
     call(&a, 3);
     ready(made[0]);
-    now += 300;
+    now += 100;
     answered(made[0], FM_BROKEN);
+    now += 500;
     ready(made[1]);
-    CHECK(a.done == 1 && a.outcome == FM_TIMEOUT);
+    CHECK(first_call(made[1]) == &a.call && a.call.deadline == now + 200);
+    now += 200;
+    answered(made[1], FM_BROKEN);
+    CHECK(a.done == 1 && a.outcome == FM_BROKEN);
     finish_all();
 }
 
@@ -333,7 +388,7 @@ TEST(failing_start_answers_and_backs_off)
         CHECK_STR(a.message, "failed to start an instance of function f: no such file");
         CHECK_INT(pool.backoff_timer.priv_[0], pauses[i]);
         gone(made[i]);
-        on_backoff(&pool.backoff_timer);
+        fm_pool_on_backoff(&pool.backoff_timer);
     }
     call(&a, 3);
     ready(made[4]);
@@ -358,13 +413,12 @@ TEST(ending_before_the_first_call_backs_off)
 {
     begin(1, 1);
     ready(made[0]);
-    made[0]->state = FM_STOPPING;
-    on_lost(&pool, made[0]);
+    lost(made[0], FM_BROKEN);
     CHECK(pool.paused);
     CHECK_INT(n_made, 1);
     gone(made[0]);
     CHECK_INT(n_made, 1);
-    on_backoff(&pool.backoff_timer);
+    fm_pool_on_backoff(&pool.backoff_timer);
     CHECK_INT(n_made, 2);
     finish_all();
 }
@@ -383,6 +437,269 @@ TEST(stuck_processes_are_bounded)
     CHECK_INT(n_made, 2);
     gone(made[0]);
     CHECK_INT(n_made, 3);
+    finish_all();
+}
+
+TEST(several_at_once_in_one_instance)
+{
+    struct test_call c[5];
+
+    begin(0, 1);
+    conf.concurrency = 2;
+    for (int i = 0; i < 3; i++)
+        call(&c[i], 2);
+    CHECK_INT(n_made, 1);
+    ready(made[0]);
+    CHECK(made[0]->n_calls == 2 && pool.n_waiting == 1);
+    answered_call(made[0], &c[1].call, FM_OK);
+    CHECK(c[1].done == 1 && c[0].done == 0 && made[0]->n_calls == 2);
+    /* Both that ran count an attempt and run alone from now on. */
+    lost(made[0], FM_BROKEN);
+    CHECK(c[0].call.attempts == 1 && c[2].call.attempts == 1 && pool.n_waiting == 2);
+    ready(made[1]);
+    CHECK(first_call(made[1]) == &c[0].call && made[1]->n_calls == 1);
+    call(&c[3], 2);
+    CHECK_INT(made[1]->n_calls, 1);
+    answered(made[1], FM_OK);
+    CHECK(first_call(made[1]) == &c[2].call && made[1]->n_calls == 1);
+    answered(made[1], FM_OK);
+    CHECK(first_call(made[1]) == &c[3].call);
+    call(&c[4], 2);
+    CHECK_INT(made[1]->n_calls, 2);
+    finish_all();
+}
+
+TEST(time_out_of_one_of_several)
+{
+    struct test_call c[3];
+
+    begin(0, 1);
+    conf.concurrency = 2;
+    call(&c[0], 2);
+    ready(made[0]);
+    now += 200;
+    call(&c[1], 2);
+    call(&c[2], 2);
+    now += 100;
+    lost(made[0], FM_TIMEOUT);
+    CHECK(c[0].done == 1 && c[0].outcome == FM_TIMEOUT);
+    CHECK(c[1].done == 0 && c[1].call.attempts == 1 && c[2].call.attempts == 2);
+    ready(made[1]);
+    CHECK(first_call(made[1]) == &c[1].call);
+    answered(made[1], FM_OK);
+    CHECK(first_call(made[1]) == &c[2].call);
+    finish_all();
+}
+
+TEST(short_calls_are_sent_ahead)
+{
+    struct test_call c[6];
+
+    begin(0, 1);
+    call(&c[0], 2);
+    ready(made[0]);
+    call(&c[1], 2);
+    CHECK_INT(made[0]->n_calls, 1);
+    short_calls = true;
+    for (int i = 2; i < 6; i++)
+        call(&c[i], 2);
+    CHECK(made[0]->n_calls == 4 && pool.n_waiting == 2);
+    /* Those that had not begun go back in their order and have lost nothing. */
+    lost(made[0], FM_BROKEN);
+    CHECK(pool.n_waiting == 6 && c[0].call.attempts == 1 && c[1].call.attempts == 2);
+    ready(made[1]);
+    CHECK_INT(made[1]->n_calls, 1);
+    for (int i = 0; i < 6; i++) {
+        CHECK(first_call(made[1]) == &c[i].call);
+        answered(made[1], FM_OK);
+        CHECK_INT(c[i].done, 1);
+    }
+    finish_all();
+}
+
+TEST(nothing_is_sent_ahead_while_an_instance_may_be_started)
+{
+    struct test_call c[4];
+
+    begin(0, 2);
+    short_calls = true;
+    call(&c[0], 1);
+    ready(made[0]);
+    call(&c[1], 1);
+    CHECK(made[0]->n_calls == 1 && n_made == 2);
+    ready(made[1]);
+    CHECK(first_call(made[1]) == &c[1].call);
+    call(&c[2], 1);
+    call(&c[3], 1);
+    CHECK(made[0]->n_calls == 2 && made[1]->n_calls == 2);
+    finish_all();
+}
+
+TEST(spares_are_ready_beyond_the_busy_ones)
+{
+    struct test_call c[3];
+
+    begin(0, 3);
+    conf.spare = 1;
+    fm_pool_pump(&pool);
+    CHECK_INT(n_made, 1);
+    ready(made[0]);
+    call(&c[0], 1);
+    CHECK(first_call(made[0]) == &c[0].call && n_made == 2);
+    ready(made[1]);
+    call(&c[1], 1);
+    call(&c[2], 1);
+    CHECK_INT(n_made, 3);
+    ready(made[2]);
+    for (int i = 0; i < 3; i++)
+        answered(made[i], FM_OK);
+    now += 600;
+    fm_pool_on_evict(&pool.evict_timer);
+    CHECK_INT(pool.n_live, 1);
+    finish_all();
+}
+
+TEST(patient_calls_wait_for_a_start_that_works)
+{
+    struct test_call a, b, late;
+
+    begin(0, 1);
+    a = (struct test_call){ .call = { .attempts = 1, .patient = true, .done = on_done } };
+    fm_pool_call(&pool, &a.call);
+    call(&b, 1);
+    failed(made[0]);
+    CHECK(a.done == 0 && b.done == 1 && b.outcome == FM_NOT_STARTED);
+    CHECK_INT(fm_pool_health(&pool), FM_DEGRADED);
+    CHECK_STR(pool.reason, "no such file");
+    /* Without a new attempt the others are told at once. */
+    call(&late, 1);
+    CHECK(late.done == 1 && late.outcome == FM_NOT_STARTED && n_made == 1);
+    gone(made[0]);
+    fm_pool_on_backoff(&pool.backoff_timer);
+    CHECK_INT(n_made, 2);
+    ready(made[1]);
+    CHECK(first_call(made[1]) == &a.call);
+    CHECK_INT(fm_pool_health(&pool), FM_HEALTHY);
+    answered(made[1], FM_OK);
+    CHECK(a.done == 1 && a.outcome == FM_OK);
+    finish_all();
+}
+
+TEST(crash_loop_degrades_and_an_answer_ends_it)
+{
+    struct test_call c;
+
+    begin(0, 1);
+    for (size_t i = 0; i < FM_CRASH_LOOP; i++) {
+        CHECK_INT(fm_pool_health(&pool), FM_HEALTHY);
+        call(&c, 1);
+        ready(made[i]);
+        lost(made[i], FM_BROKEN);
+        CHECK(c.done == 1 && c.outcome == FM_BROKEN);
+        gone(made[i]);
+    }
+    CHECK(fm_pool_health(&pool) == FM_DEGRADED && pool.paused);
+    CHECK_INT(pool.backoff, 100);
+    call(&c, 1);
+    CHECK(c.done == 0 && n_made == FM_CRASH_LOOP);
+    fm_pool_on_backoff(&pool.backoff_timer);
+    ready(made[FM_CRASH_LOOP]);
+    CHECK_INT(fm_pool_health(&pool), FM_DEGRADED);
+    answered(made[FM_CRASH_LOOP], FM_OK);
+    CHECK(fm_pool_health(&pool) == FM_HEALTHY && pool.backoff == 0);
+    finish_all();
+}
+
+TEST(renewal_keeps_the_old_ones_until_a_new_one_is_ready)
+{
+    struct test_call a, b, c;
+
+    begin(0, 2);
+    call(&a, 1);
+    call(&b, 1);
+    ready(made[0]);
+    ready(made[1]);
+    answered(made[1], FM_OK);
+    fm_pool_renew(&pool);
+    CHECK(n_made == 3 && pool.n_old == 2);
+    failed(made[2]);
+    CHECK(pool.paused && made[1]->state == FM_READY);
+    call(&b, 1);
+    CHECK(first_call(made[1]) == &b.call);
+    answered(made[1], FM_OK);
+    fm_pool_on_backoff(&pool.backoff_timer);
+    CHECK_INT(n_made, 4);
+    ready(made[3]);
+    CHECK(made[1]->state == FM_STOPPING && made[0]->state == FM_BUSY);
+    CHECK_INT(pool.n_old, 1);
+    call(&c, 1);
+    CHECK(first_call(made[3]) == &c.call);
+    answered(made[0], FM_OK);
+    CHECK(a.done == 1 && made[0]->state == FM_STOPPING && pool.n_old == 0);
+    finish_all();
+}
+
+TEST(renewal_keeps_order_with_one_instance)
+{
+    struct test_call a, b;
+
+    begin(0, 1);
+    call(&a, 1);
+    ready(made[0]);
+    fm_pool_renew(&pool);
+    ready(made[1]);
+    call(&b, 1);
+    CHECK_INT(made[1]->n_calls, 0);
+    answered(made[0], FM_OK);
+    CHECK(first_call(made[1]) == &b.call);
+    finish_all();
+}
+
+TEST(what_starts_during_a_renewal_is_ended)
+{
+    begin(1, 1);
+    fm_pool_renew(&pool);
+    CHECK(n_made == 2 && made[0]->state == FM_STOPPING && pool.n_old == 0);
+    ready(made[1]);
+    CHECK_INT(pool.n_idle, 1);
+    finish_all();
+}
+
+TEST(queue_is_bounded_except_for_patient_calls)
+{
+    struct test_call a, b, c;
+
+    begin(0, 1);
+    call(&a, 1);
+    pool.waiting_bytes += FM_POOL_MAX_BYTES;
+    b = (struct test_call){ .call = { .attempts = 1, .done = on_done } };
+    b.call.message.payload.len = 1;
+    fm_pool_call(&pool, &b.call);
+    CHECK(b.done == 1 && b.outcome == FM_OVERLOADED);
+    c = (struct test_call){ .call = { .attempts = 1, .patient = true, .done = on_done } };
+    c.call.message.payload.len = 1;
+    fm_pool_call(&pool, &c.call);
+    CHECK_INT(c.done, 0);
+    pool.waiting_bytes -= FM_POOL_MAX_BYTES;
+    finish_all();
+    CHECK(c.done == 1 && c.outcome == FM_STOPPED);
+}
+
+TEST(cancelled_call_is_not_tried_again)
+{
+    struct test_call a, b;
+
+    begin(0, 1);
+    short_calls = true;
+    call(&a, 3);
+    ready(made[0]);
+    call(&b, 3);
+    CHECK_INT(made[0]->n_calls, 2);
+    fm_pool_cancel(&pool, &a.call);
+    fm_pool_cancel(&pool, &b.call);
+    CHECK(a.done == 0 && b.done == 0);
+    lost(made[0], FM_BROKEN);
+    CHECK(a.done == 1 && b.done == 1 && pool.n_waiting == 0);
     finish_all();
 }
 

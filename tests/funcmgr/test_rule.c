@@ -66,6 +66,7 @@ const struct fm_link_ops fm_link_hub_ops = { fake_open, fake_publish, fake_ack,
 /* ---- The pool and the loop ---- */
 
 static struct fm_call *waiting;
+static struct fm_instance instance;
 
 void fm_pool_call(struct fm_pool *p, struct fm_call *call)
 {
@@ -77,8 +78,9 @@ void fm_pool_cancel(struct fm_pool *p, struct fm_call *call)
     struct fm_result r = { .outcome = FM_STOPPED, .message = "", .type = "" };
 
     (void)p;
-    bt_list_remove(&call->link);
-    call->done(call, &r);
+    call->cancelled = true;
+    if (call->in == NULL)
+        call->done(call, &r);
 }
 void bt_timer_init(struct bt_timer *t, void (*fn)(struct bt_timer *t))
 {
@@ -123,6 +125,7 @@ static void begin(uint32_t qos)
     waiting = NULL;
     n_drained = 0;
     function.max = 4;
+    function.concurrency = 2;
     the_pool.conf = &function;
     hub_conf = (struct fm_hub_conf){ .interval = 150 };
     conf = (struct fm_rule_conf){ .clientid = id,
@@ -164,7 +167,7 @@ static void end(void)
 TEST(call_carries_the_message)
 {
     begin(1);
-    CHECK_INT(opened.window, 4 + FM_RULE_QUEUE);
+    CHECK_INT(opened.window, 4 * 2 + FM_RULE_QUEUE);
     CHECK(!opened.clean);
     deliver(1, "hi");
     CHECK_INT(waiting->attempts, 3);
@@ -304,12 +307,27 @@ TEST(qos0_is_bounded)
     end();
 }
 
+TEST(refused_because_too_many_wait)
+{
+    begin(1);
+    deliver(0, "hi");
+    CHECK(!waiting->patient);
+    answer(FM_OVERLOADED, "");
+    CHECK(hub_saw.publishes == 0 && hub_saw.acks == 1);
+    deliver(1, "hi");
+    CHECK(waiting->patient);
+    answer(FM_OK, "");
+    end();
+}
+
 TEST(lost_session_makes_orphans_and_is_opened_again)
 {
     begin(1);
     deliver(1, "hi");
+    waiting->in = &instance;
     on_closed(&rule, 0x8e);
     CHECK(hub_saw.acks == 1 && !hub_saw.ack_ok && hub_saw.closes == 1);
+    CHECK(waiting->cancelled);
     CHECK_INT(rule.reopen_timer.priv_[0], 100);
     CHECK_INT(waiting->message.payload.len, 0);
     answer(FM_OK, "x");
