@@ -80,6 +80,8 @@ enum bt_mqtt_reason {
 const char *bt_mqtt_reason_text(unsigned reason);
 /* The CONNACK return code of MQTT 3.1.1 §3.2.2.3 (1..5) for a version 5 reason. */
 uint8_t bt_mqtt_connack_v3(unsigned reason);
+/* The other way round. */
+uint8_t bt_mqtt_connack_v5(unsigned code);
 
 /* All properties of MQTT 5.0 §2.2.2.2. Bit BT_MQTT_P_x of `present` says which were
  * there; a member without its bit is 0, which is not always the standard's default. */

@@ -233,11 +233,8 @@ static int log_in(struct bt_client *c)
         return bt_client_fail(c, BT_EINVAL, "%s did not answer the login",
                               c->conf->address);
     if (p.reason != 0) {
-        static const uint8_t v3[] = { BT_MQTT_SUCCESS,       BT_MQTT_BAD_VERSION,
-                                      BT_MQTT_BAD_CLIENT_ID, BT_MQTT_UNAVAILABLE,
-                                      BT_MQTT_BAD_LOGIN,     BT_MQTT_NOT_AUTHORIZED };
-
-        c->reason = c->version == BT_MQTT_50 ? p.reason : v3[p.reason];
+        c->reason =
+            c->version == BT_MQTT_50 ? p.reason : bt_mqtt_connack_v5(p.reason);
         return bt_client_fail(c, BT_CLIENT_REFUSED,
                               "the broker at %s refused the login: %s", c->conf->address,
                               bt_mqtt_reason_text(c->reason));

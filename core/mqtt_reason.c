@@ -91,6 +91,15 @@ uint8_t bt_mqtt_connack_v3(unsigned reason)
     return row != NULL ? row->v3 : V3_UNAVAILABLE;
 }
 
+uint8_t bt_mqtt_connack_v5(unsigned code)
+{
+    static const uint8_t reasons[] = { BT_MQTT_SUCCESS,       BT_MQTT_BAD_VERSION,
+                                       BT_MQTT_BAD_CLIENT_ID, BT_MQTT_UNAVAILABLE,
+                                       BT_MQTT_BAD_LOGIN,     BT_MQTT_NOT_AUTHORIZED };
+
+    return code < BT_ARRAY_LEN(reasons) ? reasons[code] : BT_MQTT_UNSPECIFIED;
+}
+
 bool bt_mqtt_reason_ok(unsigned type, unsigned reason)
 {
     const struct row *row = find(reason);
