@@ -233,8 +233,7 @@ static int log_in(struct bt_client *c)
         return bt_client_fail(c, BT_EINVAL, "%s did not answer the login",
                               c->conf->address);
     if (p.reason != 0) {
-        c->reason =
-            c->version == BT_MQTT_50 ? p.reason : bt_mqtt_connack_v5(p.reason);
+        c->reason = c->version == BT_MQTT_50 ? p.reason : bt_mqtt_connack_v5(p.reason);
         return bt_client_fail(c, BT_CLIENT_REFUSED,
                               "the broker at %s refused the login: %s", c->conf->address,
                               bt_mqtt_reason_text(c->reason));

@@ -494,8 +494,8 @@ void bt_mqtt_conn_pause(struct bt_mqtt_conn *c, bool paused)
     c->pinged = false;
     if (c->stream == NULL || c->state < CONN_LOGIN)
         return;
-    c->stream->ops->want(c->stream, (paused ? 0 : BT_READ) |
-                                        (c->out.len > 0 ? BT_WRITE : 0));
+    c->stream->ops->want(c->stream,
+                         (paused ? 0 : BT_READ) | (c->out.len > 0 ? BT_WRITE : 0));
     conn_soon(c);
 }
 

@@ -8,7 +8,7 @@
  * After a reconnect to the same session the broker sends again what it has no
  * acknowledgement for, with the same packet identifiers. Those the application still
  * holds are not given to it a second time; those it has acknowledged meanwhile are
- * acknowledged now. At QoS 2 the identifier is remembered from PUBREC to PUBREL (§4.3.3).
+ * acknowledged now. At QoS 2 the identifier is remembered from PUBREC to PUBREL.
  *
  * Failure modes: bytes that are not MQTT, packets that only a client may send, more
  * messages than were asked for: the connection is given up. A QoS 0 message for which
@@ -201,8 +201,7 @@ static int match_known(struct bt_mqtt_conn *c, const struct bt_mqtt_publish *p)
 static int check_publish(struct bt_mqtt_conn *c, const struct bt_mqtt_publish *p,
                          const struct bt_mqtt_props *props)
 {
-    if (c->version == BT_MQTT_50 &&
-        (props->present & 1u << BT_MQTT_P_TOPIC_ALIAS) != 0)
+    if (c->version == BT_MQTT_50 && (props->present & 1u << BT_MQTT_P_TOPIC_ALIAS) != 0)
         return conn_fail(c, BT_MQTT_BAD_ALIAS, "a topic alias, and none are taken");
     if (p->qos > 0 && c->version == BT_MQTT_50 &&
         c->n_held + c->n_receiving + c->n_refused >= c->conf.window_in)
@@ -366,12 +365,14 @@ static int process(struct bt_mqtt_conn *c)
 
     while (r == 0 && !c->closed && !c->paused && at < c->in.len) {
         r = bt_mqtt_frame(c->in.data + at, c->in.len - at, &len);
-        if (r == BT_MQTT_MORE || (r == 0 && len > c->in.len - at && len <= c->conf.max_packet)) {
+        if (r == BT_MQTT_MORE ||
+            (r == 0 && len > c->in.len - at && len <= c->conf.max_packet)) {
             r = 0;
             break;
         }
         if (r != 0)
-            return conn_fail(c, (unsigned)r, "the broker sent something that is not MQTT");
+            return conn_fail(c, (unsigned)r,
+                             "the broker sent something that is not MQTT");
         if (len > c->conf.max_packet)
             return conn_fail(c, BT_MQTT_TOO_LARGE, "a packet of %zu bytes", len);
         r = handle(c, c->in.data + at, len);

@@ -261,8 +261,8 @@ int conn_write(struct bt_mqtt_conn *c)
     } while (r > 0 && (!bt_list_empty(&c->queued) || c->again != &c->sent));
     if (r < 0)
         return CONN_LOST;
-    c->stream->ops->want(c->stream, (c->paused ? 0 : BT_READ) |
-                                        (c->out.len > 0 ? BT_WRITE : 0));
+    c->stream->ops->want(c->stream,
+                         (c->paused ? 0 : BT_READ) | (c->out.len > 0 ? BT_WRITE : 0));
     return 0;
 }
 

@@ -5,9 +5,10 @@
 #include "core/list.h"
 #include "core/mqtt_conn.h"
 
-#define CONN_READ      16384u /* bytes of one read */
-#define CONN_READS     16u    /* in one turn */
-#define CONN_OUT_HIGH  ((size_t)256 * 1024) /* encoded and unsent, before more is added */
+#define CONN_READ  16384u /* bytes of one read */
+#define CONN_READS 16u    /* in one turn */
+/* Encoded and unsent, before more is added. */
+#define CONN_OUT_HIGH  ((size_t)256 * 1024)
 #define CONN_SUB_PID   65535u /* of our SUBSCRIBE; never a message's */
 #define CONN_WHY_LEN   512u
 #define CONN_N_PIDS    65536u

@@ -519,8 +519,8 @@ static int net_open(const struct bt_stream_conf *conf, struct bt_stream **out)
         net_close(&s->base);
         return r;
     }
-    bt_timer_start(s->conf.loop, &s->timer,
-                   s->step == LOOKING_UP ? conf->timeout_ms : 0, 0);
+    bt_timer_start(s->conf.loop, &s->timer, s->step == LOOKING_UP ? conf->timeout_ms : 0,
+                   0);
     *out = &s->base;
     return 0;
 }

@@ -16,12 +16,12 @@
 #define SIM_EVENTS 64
 
 struct sim_event {
-    char what;        /* U up, D down, M message, P published, R room */
-    unsigned number;  /* reason, or session present */
-    uint64_t token;   /* P */
-    uint32_t retry;   /* D */
-    bool refused;     /* D */
-    char text[128];   /* D: why; M: topic=payload */
+    char what;       /* U up, D down, M message, P published, R room */
+    unsigned number; /* reason, or session present */
+    uint64_t token;  /* P */
+    uint32_t retry;  /* D */
+    bool refused;    /* D */
+    char text[128];  /* D: why; M: topic=payload */
     struct bt_mqtt_message *m;
 };
 
@@ -44,9 +44,9 @@ static struct {
     struct bt_mqtt_conn *c;
     struct sim_event events[SIM_EVENTS];
     unsigned n_events, seen;
-    bool keep;        /* messages are not acknowledged at once */
-    char close_at;    /* close the client in this callback */
-    uint8_t version;  /* of what the broker says */
+    bool keep;       /* messages are not acknowledged at once */
+    char close_at;   /* close the client in this callback */
+    uint8_t version; /* of what the broker says */
 } sim;
 
 /* ---- The loop ---- */

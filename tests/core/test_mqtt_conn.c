@@ -363,8 +363,8 @@ TEST(not_mqtt)
         setup_up(false);
         sim_raw(rows[i].bytes, rows[i].n);
         e = sim_event();
-        if (e->what != 'D' || (e->number != rows[i].reason &&
-                               e->number != BT_MQTT_PROTOCOL_ERROR))
+        if (e->what != 'D' ||
+            (e->number != rows[i].reason && e->number != BT_MQTT_PROTOCOL_ERROR))
             TEST_END_(1, "row %zu: '%c' reason 0x%02x %s", i, e->what, e->number,
                       e->text);
         CHECK_INT(sim_take(&p), BT_MQTT_DISCONNECT);
