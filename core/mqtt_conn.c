@@ -439,6 +439,7 @@ static void keep_conf(struct bt_mqtt_conn *c, const struct bt_mqtt_conn_conf *co
     c->conf.address = NULL;
     c->conf.subs = NULL;
     c->conf.tls = conf->tls != NULL ? bt_tls_ctx_ref(conf->tls) : NULL;
+    c->conf.window_out = (uint16_t)BT_MIN(conf->window_out, CONN_OUT_MAX);
     if (conf->stream == NULL)
         c->conf.stream = &bt_stream_net;
     c->version = conf->connect.version == 0 ? BT_MQTT_50 : conf->connect.version;
@@ -517,6 +518,5 @@ size_t bt_mqtt_conn_max_payload(const struct bt_mqtt_conn *c, size_t topic_len)
 
     if (c->peer_max_packet > 0)
         max = BT_MIN(max, (size_t)c->peer_max_packet);
-    max = BT_MIN(max, c->conf.max_out);
     return max > head + topic_len ? max - head - topic_len : 0;
 }

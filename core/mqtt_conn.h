@@ -60,8 +60,8 @@ struct bt_mqtt_conn_conf {
     uint16_t window_in;   /* received and not acknowledged, from 1 (version 5) */
     uint16_t window_out;  /* sent and not acknowledged, from 1 */
     uint32_t max_packet;  /* that the broker may send */
-    size_t max_in;        /* bytes of messages that the application holds */
-    size_t max_out;       /* bytes of messages on their way to the broker */
+    size_t max_in;        /* bytes of messages that the application holds, but one */
+    size_t max_out;       /* bytes of messages on their way to the broker, but one */
     uint32_t timeout_ms;  /* of connecting, and of each answer */
     uint32_t interval_ms; /* longest pause before a reconnect; 0: no reconnect */
     void *arg;

@@ -377,7 +377,9 @@ static int check(const struct bt_mqtt_conn *c, const struct bt_mqtt_publish *p)
         return BT_ECLOSED;
     if (p->qos == 0 && (c->state < CONN_SUBSCRIBING || c->state > CONN_UP))
         return BT_ECLOSED;
-    return c->out_bytes + p->payload.len > c->conf.max_out ? BT_EBUSY : 0;
+    /* One always fits. */
+    return c->out_bytes > 0 && c->out_bytes + p->payload.len > c->conf.max_out ? BT_EBUSY
+                                                                               : 0;
 }
 
 int bt_mqtt_conn_publish(struct bt_mqtt_conn *c, const struct bt_mqtt_publish *p,

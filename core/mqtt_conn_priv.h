@@ -10,6 +10,7 @@
 /* Encoded and unsent, before more is added. */
 #define CONN_OUT_HIGH  ((size_t)256 * 1024)
 #define CONN_SUB_PID   65535u /* of our SUBSCRIBE; never a message's */
+#define CONN_OUT_MAX   60000u /* so that there is always a free packet identifier */
 #define CONN_WHY_LEN   512u
 #define CONN_N_PIDS    65536u
 #define CONN_PID_BYTES (CONN_N_PIDS / 8)
