@@ -138,9 +138,10 @@ void bt_api_free(struct bt_api *api)
 
     if (api == NULL)
         return;
+    api->closing = true;
+    bt_mbox_close(api->mbox); /* sends what was answered */
     while (!bt_list_empty(&api->conns))
         api_conn_close(bt_list_entry(bt_list_first(&api->conns), struct api_conn, all));
-    bt_mbox_close(api->mbox);
     bt_mbox_free(api->mbox);
     if (api->path[0] != '\0')
         (void)unlink(api->path);

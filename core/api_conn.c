@@ -10,8 +10,10 @@
  * Failure modes: a peer that is slow, or sends what is not HTTP, loses its connection by
  * a timer or after an error answer; out of memory closes that connection; beyond the
  * server's limits of connections an idle one gives way, or else the new one. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/api_priv.h"
@@ -52,7 +54,8 @@ void api_conn_close(struct api_conn *c)
 
 static void watch(struct api_conn *c)
 {
-    bool reads = c->state == API_READING || c->state == API_LINGERING;
+    bool reads = c->state == API_READING || c->state == API_LINGERING ||
+                 (c->state == API_HANDLING && !c->more);
     bool writes = c->out_off < c->out.len || api_link_unsent(&c->link);
 
     bt_io_set(c->api->loop, &c->io, (reads ? BT_READ : 0) | (writes ? BT_WRITE : 0));
@@ -189,6 +192,7 @@ static void handle(struct api_conn *c)
 
     q->pub.body = (struct bt_slice){ q->body.data, q->body.len };
     c->state = API_HANDLING;
+    c->more = false;
     watch(c);
     set_timer(c, r != NULL && r->max_wait > 0 ? r->max_wait : BT_API_ANSWER_MS);
     if (r == NULL) {
@@ -344,7 +348,7 @@ static void read_some(struct api_conn *c)
 /* The answer is written: the next request, of which bytes may be here already. */
 static void go_on(struct api_conn *c)
 {
-    if (c->close_after) {
+    if (c->close_after || c->api->closing) {
         linger(c);
         return;
     }
@@ -368,6 +372,23 @@ static void read_away(struct api_conn *c)
     } while (api_link_pending(&c->link));
 }
 
+/* While a request is handled only the end of the connection counts: its place is for
+ * others then. What comes is left for the next request. */
+static void look_for_end(struct api_conn *c)
+{
+    uint8_t byte;
+    ssize_t n = recv(bt_io_fd(&c->io), &byte, 1, MSG_PEEK);
+
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (n <= 0) {
+        api_conn_close(c);
+        return;
+    }
+    c->more = true;
+    watch(c);
+}
+
 static void on_io(struct bt_io *io, unsigned events)
 {
     struct api_conn *c = bt_container_of(io, struct api_conn, io);
@@ -384,6 +405,8 @@ static void on_io(struct bt_io *io, unsigned events)
         read_some(c);
     else if ((events & BT_READ) != 0 && c->state == API_LINGERING)
         read_away(c);
+    else if ((events & BT_READ) != 0 && c->state == API_HANDLING)
+        look_for_end(c);
 }
 
 static void on_timer(struct bt_timer *t)

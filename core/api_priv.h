@@ -63,6 +63,7 @@ struct api_conn {
     struct bt_buf in, out;
     size_t out_off; /* of out, sent */
     bool close_after;
+    bool more; /* bytes of a next request have come while one is handled */
     bool idle; /* waits for a request of which nothing has come */
 };
 
@@ -93,6 +94,7 @@ struct bt_api {
     const char *token;
     struct bt_list listeners, conns;
     uint32_t n_conns;
+    bool closing;   /* no further request is taken */
     size_t n_bytes; /* of bodies, of all connections */
     size_t n_routes;
     struct api_route routes[BT_API_MAX_ROUTES];

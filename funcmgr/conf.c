@@ -17,6 +17,9 @@ static const struct bt_conf_row rows[] = {
                 .max = FM_MAX_FUNCTIONS),
     BT_CONF_ROW(struct fm_conf, "functions", LIST, functions, NULL, "The functions.",
                 .sub = &fm_function_table, .max = FM_MAX_FUNCTIONS),
+    BT_CONF_SECTION_ROW(struct fm_conf, "http", http, &fm_http_table,
+                        "Addresses at which functions can be called by HTTP; the control "
+                        "socket always can."),
     BT_CONF_ROW(struct fm_conf, "server.address", STRING, server_address, NULL,
                 "Address of the call service for other modules.",
                 .flags = BT_CONF_IGNORED),

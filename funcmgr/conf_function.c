@@ -54,6 +54,8 @@ static const struct bt_conf_row function_rows[] = {
                 "Time for the start of an instance, and for one call with all its "
                 "attempts.",
                 .min = 1, .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "calls.http", BOOL, calls_http, "true",
+                "It can be called at the addresses of `http`."),
 };
 
 static void check_function(struct bt_conf_ctx *ctx, void *obj)

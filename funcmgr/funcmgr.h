@@ -54,12 +54,23 @@ struct fm_function_conf {
     uint64_t max_message_alias; /* the same under `instance`, as the manual had it */
     int64_t backoff_max;        /* ms, the longest time between two failing starts */
     int64_t timeout;            /* ms for a start, and for a call */
+    bool calls_http;            /* may be called at the addresses of `http` */
+};
+
+/* The `http` block. */
+struct fm_http_conf {
+    struct bt_conf_strings listen;
+    char *token, *tokenfile; /* check makes sure there is one where it is needed */
+    char *cert, *key, *ca;
+    uint32_t connections;
+    int64_t timeout; /* ms for a whole request to arrive */
 };
 
 struct fm_conf {
     struct fm_hub_conf hub;
     struct bt_conf_list rules;     /* struct fm_rule_conf */
     struct bt_conf_list functions; /* struct fm_function_conf */
+    struct fm_http_conf http;
     char *server_address;
     char *ignored_str;
     int64_t ignored_ms;

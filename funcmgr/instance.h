@@ -42,7 +42,7 @@ struct fm_env {
     struct bt_list *unsent;         /* instances with frames to write in this turn */
 };
 
-enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP };
+enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP, FM_MSG_TASK };
 
 struct fm_instance;
 

@@ -19,8 +19,10 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "funcmgr/calls.h"
 #include "funcmgr/rule.h"
 #include "funcmgr/stats.h"
+#include "funcmgr/task.h"
 #include "runtime-embed/runtime_embed.h"
 
 #define FM_DRAIN_MS 5000u
@@ -34,6 +36,7 @@ struct manager {
     struct fm_pool *pools; /* conf->functions.n, in that order */
     struct fm_rule *rules; /* conf->rules.n */
     size_t n_pools;        /* initialised */
+    struct fm_calls calls;
     pthread_t thread;
     bool has_thread, watched;
     int answered_fds[2]; /* closed by the thread when every rule has its answer */
@@ -84,10 +87,20 @@ static void begin_stop(struct manager *m)
 
 static void on_msg(void *arg, struct bt_msg *msg)
 {
-    if (msg->kind == FM_MSG_EXIT)
+    struct fm_task *task;
+
+    switch ((enum fm_msg_kind)msg->kind) {
+    case FM_MSG_EXIT:
         fm_instance_exited(msg);
-    else
+        break;
+    case FM_MSG_STOP:
         begin_stop(arg);
+        break;
+    case FM_MSG_TASK:
+        task = bt_container_of(msg, struct fm_task, msg);
+        task->run(task);
+        break;
+    }
 }
 
 /* ---- The thread ---- */
@@ -193,6 +206,34 @@ static struct fm_pool *find_pool(struct manager *m, const char *name)
     return NULL;
 }
 
+static struct fm_pool *pool_named(void *arg, struct bt_slice name)
+{
+    struct manager *m = arg;
+
+    for (size_t i = 0; i < m->n_pools; i++) {
+        const char *have = m->pools[i].conf->name;
+
+        if (strlen(have) == name.len && memcmp(have, name.ptr, name.len) == 0)
+            return &m->pools[i];
+    }
+    return NULL;
+}
+
+static struct fm_pool *pool_at(void *arg, size_t i)
+{
+    struct manager *m = arg;
+
+    return i < m->n_pools ? &m->pools[i] : NULL;
+}
+
+static int create_calls(struct manager *m, const struct bt_module_env *env)
+{
+    const struct fm_calls_env calls_env = { m->env.loop, m->env.mbox, m, pool_named,
+                                            pool_at };
+
+    return fm_calls_init(&m->calls, &calls_env, m->conf, env->main_loop, env->api);
+}
+
 static int create_rules(struct manager *m)
 {
     const struct fm_rule_conf *c = m->conf->rules.items;
@@ -274,6 +315,7 @@ static void free_manager(void *self)
         return;
     if (m->has_thread)
         pthread_join(m->thread, NULL);
+    fm_calls_deinit(&m->calls);
     if (m->watched)
         bt_super_unwatch(m->env.super, m->env.loop);
     for (size_t i = 0; i < m->n_pools; i++)
@@ -316,6 +358,8 @@ static int create(const struct bt_module_env *env, void **out)
         r = create_pools(m);
     if (r == 0)
         r = create_rules(m);
+    if (r == 0)
+        r = create_calls(m, env);
     if (r != 0) {
         free_manager(m);
         return r;
@@ -358,6 +402,13 @@ static int start(void *self)
     return 0;
 }
 
+static void open_calls(void *self)
+{
+    struct manager *m = self;
+
+    fm_calls_open(&m->calls);
+}
+
 static void stop(void *self)
 {
     struct manager *m = self;
@@ -372,6 +423,7 @@ const struct bt_module_ops fm_module = {
     .help = "Sends messages through functions in Python and Node.",
     .create = create,
     .start = start,
+    .open = open_calls,
     .stop = stop,
     .free = free_manager,
 };
