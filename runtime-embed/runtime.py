@@ -476,13 +476,13 @@ def watch_forks():
 class Service(object):
     """Answers calls."""
 
-    def __init__(self, handler, function, concurrency=1):
+    def __init__(self, handler, function):
         self.handler = handler
         self.calls = Calls(function)
-        self.concurrency = concurrency
+        self.concurrency = 1
         self.event_of = decoder()
         self.encode = encoder()
-        self.is_copy = watch_forks()
+        self.is_copy = None
         self.lengths = {}
 
     def reply(self, call_id, payload=b"", message=None, code=b""):
@@ -608,10 +608,11 @@ def open_output():
         sys.stdout, sys.stderr = [open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False) for fd in (1, 2)]
 
 
-def send_hello(error=""):
+def send_hello(error="", refusal=""):
     runtime = "python %d.%d.%d" % sys.version_info[:3]
     body = put_number(1, VERSION) + put_bytes(6, runtime.encode())
     body += put_bytes(7, error.encode("utf-8", "replace")[:MAX_ERROR])
+    body += put_bytes(10, refusal.encode("utf-8", "replace")[:MAX_ERROR])
     pipes.send(put_bytes(1, body))
 
 
@@ -649,10 +650,22 @@ def main():
     handler = load_or_say_why(hello)
     if handler is None:
         return 1
+    service = Service(handler, text(hello, 3))
+    if hello.get(9):  # a template: from here on only its copies
+        status = more().serve_forks()
+        first = pipes.read() if status is None else None
+        if first is None:
+            return status or 0
+        hello = decode(first.get(1, b""))
+    return run(service, hello)
+
+
+def run(service, hello):
     pipes.max_message = hello.get(2, CHUNK)
-    service = Service(handler, text(hello, 3), hello.get(8, 1) or 1)
+    service.concurrency = hello.get(8) or 1
+    service.is_copy = watch_forks()
     send_hello()
-    code = getattr(handler, "__code__", None)
+    code = getattr(service.handler, "__code__", None)
     if code is not None and code.co_flags & 0x80:  # async def
         return more().serve_async(service)
     return service.serve()

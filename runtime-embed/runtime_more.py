@@ -211,3 +211,160 @@ class AsyncService(object):
 
 def serve_async(service):
     return AsyncService(service).run()
+
+
+# ---- forking: a template of the function makes the instances ----
+
+PR_SET_PDEATHSIG = 1
+CMSG_CLOEXEC = 0x40000000
+
+
+class Native(object):
+    """The two system calls that Python does not have in all versions."""
+
+    def __init__(self):
+        import ctypes
+        c = self.c = ctypes
+
+        class IoVec(c.Structure):
+            _fields_ = [("base", c.c_void_p), ("len", c.c_size_t)]
+
+        class MsgHdr(c.Structure):
+            _fields_ = [("name", c.c_void_p), ("namelen", c.c_uint32), ("iov", c.POINTER(IoVec)),
+                        ("iovlen", c.c_size_t), ("control", c.c_void_p), ("controllen", c.c_size_t),
+                        ("flags", c.c_int)]
+
+        self.libc = c.CDLL(None, use_errno=True)
+        self.data = c.create_string_buffer(4096)
+        self.control = c.create_string_buffer(256)
+        self.iov = IoVec(c.cast(self.data, c.c_void_p), len(self.data))
+        self.header = MsgHdr(None, 0, c.pointer(self.iov), 1, c.cast(self.control, c.c_void_p), 0, 0)
+        if not hasattr(self.libc, "prctl"):
+            raise OSError("there is no prctl")
+
+    def die_with_parent(self):
+        if self.libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0) != 0:
+            raise OSError("prctl failed")
+
+    def receive(self):
+        """One packet and the descriptors that came with it."""
+        while True:
+            self.header.controllen = len(self.control)
+            n = self.libc.recvmsg(CALLS, self.c.byref(self.header), CMSG_CLOEXEC)
+            if n >= 0:
+                break
+            if self.c.get_errno() != 4:
+                raise OSError("recvmsg failed")
+        head = struct.calcsize("@Lii")
+        fds = ()
+        if self.header.controllen >= head:
+            size, _, kind = struct.unpack_from("@Lii", self.control.raw)
+            if kind == 1:  # SCM_RIGHTS
+                fds = struct.unpack_from("@%di" % ((size - head) // 4), self.control.raw, head)
+        return self.data.raw[:n], fds
+
+
+def why_not_fork():
+    """Why this process cannot be a template, or None."""
+    try:
+        if len(os.listdir("/proc/self/task")) > 1:
+            return "a thread runs"
+    except OSError:
+        return "there is no /proc"
+    return None
+
+
+def make_native():
+    try:
+        return Native(), why_not_fork()
+    except Exception as e:  # pylint: disable=broad-except
+        return None, "%s: %s" % (type(e).__name__, e)
+
+
+def answer_fork(said):
+    os.write(REPLIES, said if isinstance(said, bytes) else said.encode("utf-8", "replace"))
+
+
+def become_instance(native, manager, parent, name, fds):
+    """The new process, until it is as one that was started in the ordinary way."""
+    os.setpgid(0, 0)
+    while os.getppid() == parent:
+        time.sleep(0.00002)  # until it is the manager's child: the signal is about the present parent
+    native.die_with_parent()
+    if os.getppid() != manager:
+        os._exit(1)
+    for fd, places in zip(fds, ((CALLS,), (REPLIES,), (1, 2))):
+        for place in places:
+            os.dup2(fd, place)
+        os.close(fd)
+    keep_private()
+    os.environ["BAETYL_SERVICE_INSTANCE_NAME"] = name
+    pipes.owner = os.getpid()
+    pipes.buf = b""
+    pipes.lock = allocate_lock()
+    pipes.max_message = CHUNK
+    # What must not be the same in all copies. ssl, uuid and secrets ask the kernel.
+    for module in ("random", "numpy.random"):
+        if module in sys.modules:
+            sys.modules[module].seed()
+    gc.enable()
+
+
+def fork_once(native, manager, name, fds):
+    """True in the new instance. Its parent ends at once, so it becomes a child of the manager, which alone waits
+    for it; the manager hears its process id before."""
+    middle = os.fork()
+    if middle:
+        for fd in fds:
+            os.close(fd)
+        while True:
+            try:
+                os.waitpid(middle, 0)
+                return False
+            except OSError as e:
+                if e.errno != 4:
+                    raise
+    try:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            become_instance(native, manager, parent, name, fds)
+            return True
+        try:
+            os.setpgid(pid, pid)
+        except OSError:
+            pass  # it did so itself, and has ended
+        answer_fork("P%d" % pid)
+    except BaseException as e:  # pylint: disable=broad-except
+        if os.getpid() == parent:
+            answer_fork("E%s" % e)
+    os._exit(0)
+
+
+def serve_forks():
+    """Returns in every new instance with None, in the template at the end with its exit status."""
+    global gc, time
+    import gc
+    import time
+    manager = os.getppid()
+    native, reason = make_native()
+    if reason:
+        send_hello(refusal=reason)
+        return 0
+    gc.collect()
+    gc.disable()
+    if hasattr(gc, "freeze"):
+        gc.freeze()  # a collection in a copy would write to all of these objects
+    flush_output()
+    send_hello()
+    while True:
+        name, fds = native.receive()
+        if not name:
+            return 0
+        reason = why_not_fork()
+        if len(fds) != 3 or reason:
+            for fd in fds:
+                os.close(fd)
+            answer_fork("N" + (reason or "no descriptors came"))
+        elif fork_once(native, manager, name.decode("utf-8") if not PY2 else name, fds):
+            return None
