@@ -2,7 +2,8 @@
  * close-on-exec pipe tells the outcome: closed by exec = it runs, an errno in it = it
  * does not. A child is registered under its process id; on SIGCHLD the main thread asks
  * for each registered id, never for "any child", so that nobody else's children are taken
- * away from them.
+ * away from them. Only after bt_child_adopt_orphans unknown children are reaped, too: the
+ * kernel gives us what our children leave behind.
  *
  *   spawn (any thread): fork -> read the pipe -> register -> poke the reaper (it may be
  * over already) reap (main thread): waitid without reaping -> kill the rest of the group
@@ -49,6 +50,9 @@ static struct {
     struct bt_mbox *box; /* main's, for pokes; NULL when nobody reaps */
     struct bt_msg poke;
     bool poked;
+    bool adopts; /* orphans of our children become ours */
+    unsigned
+        expected; /* spawns and adoptions under way: an unknown child may be theirs */
     struct bt_signal on_sigchld; /* main thread only */
 } reaper = { .lock = PTHREAD_MUTEX_INITIALIZER,
              .children = { &reaper.children, &reaper.children } };
@@ -208,6 +212,16 @@ static void poke_reaper(void)
     reaper.poked = bt_mbox_post(reaper.box, &reaper.poke) == 0;
 }
 
+/* What was expected has come. */
+static void enlist(struct child *c)
+{
+    pthread_mutex_lock(&reaper.lock);
+    bt_list_push_back(&reaper.children, &c->link);
+    reaper.expected--;
+    poke_reaper();
+    pthread_mutex_unlock(&reaper.lock);
+}
+
 int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
                    struct bt_mbox *to, struct bt_child_exit *on_exit, pid_t *pid)
 {
@@ -220,8 +234,10 @@ int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
     c = bt_calloc(1, sizeof(*c));
     if (c == NULL)
         return BT_ENOMEM;
+    bt_child_expect(1);
     r = start(opts, &c->pid);
     if (r != 0) {
+        bt_child_expect(-1);
         bt_free(c);
         return r;
     }
@@ -229,10 +245,61 @@ int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
     c->to = to;
     c->on_exit = on_exit;
     *pid = c->pid;
+    enlist(c);
+    return 0;
+}
+
+int bt_child_adopt_orphans(void)
+{
+    int r;
+
     pthread_mutex_lock(&reaper.lock);
-    bt_list_push_back(&reaper.children, &c->link);
+    if (!reaper.adopts)
+        reaper.adopts = bt_sys_subreaper() == 0;
+    r = reaper.adopts ? 0 : BT_CHILD_CANNOT;
+    pthread_mutex_unlock(&reaper.lock);
+    return r;
+}
+
+void bt_child_expect(int change)
+{
+    pthread_mutex_lock(&reaper.lock);
+    reaper.expected = (unsigned)((int)reaper.expected + change);
     poke_reaper();
     pthread_mutex_unlock(&reaper.lock);
+}
+
+/* Under the lock: a child of this process that nobody has registered. */
+static bool is_unknown_child(pid_t pid)
+{
+    siginfo_t info = { 0 };
+    struct bt_list *it;
+
+    if (pid <= 1 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return false;
+    bt_list_for_each (it, &reaper.children)
+        if (bt_list_entry(it, struct child, link)->pid == pid)
+            return false;
+    return true;
+}
+
+int bt_child_adopt(pid_t pid, struct bt_mbox *to, struct bt_child_exit *on_exit)
+{
+    struct child *c = bt_calloc(1, sizeof(*c));
+    bool known;
+
+    if (c == NULL)
+        return BT_ENOMEM;
+    *c = (struct child){ .pid = pid, .group = true, .to = to, .on_exit = on_exit };
+    pthread_mutex_lock(&reaper.lock);
+    known = !is_unknown_child(pid);
+    pthread_mutex_unlock(&reaper.lock);
+    if (known) {
+        bt_free(c);
+        return bt_origin(BT_EINVAL, "a process to adopt is not an orphan of ours");
+    }
+    /* The adoption was announced: spawn's end of it is the same. */
+    enlist(c);
     return 0;
 }
 
@@ -289,6 +356,20 @@ static bool reap(struct child *c, int *status)
     return true;
 }
 
+/* Under the lock: processes that our children left behind have come to us and end here.
+ * While a child is expected that is not registered yet, nobody unknown is touched. */
+static void reap_orphans(void)
+{
+    siginfo_t info = { 0 };
+
+    while (reaper.adopts && reaper.expected == 0 &&
+           waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0 && is_unknown_child(info.si_pid)) {
+        (void)waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
 static void reap_all(void)
 {
     struct bt_list *it, *tmp;
@@ -308,6 +389,7 @@ static void reap_all(void)
                    "pid=%ld", (long)c->pid);
         bt_free(c);
     }
+    reap_orphans();
     pthread_mutex_unlock(&reaper.lock);
 }
 

@@ -42,6 +42,19 @@ struct bt_child_exit {
 int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
                    struct bt_mbox *to, struct bt_child_exit *on_exit,
                    pid_t *pid) BT_MUST_CHECK;
+/* Children that our children start and leave behind become ours instead of init's, from
+ * now on; those that nobody adopts are reaped when they end. 0, or BT_CHILD_CANNOT. Any
+ * thread. */
+#define BT_CHILD_CANNOT 1
+int bt_child_adopt_orphans(void) BT_MUST_CHECK;
+/* +1 before a child is asked to leave a process behind, -1 when none will come: in
+ * between no unknown child is reaped. A successful bt_child_adopt counts as -1. */
+void bt_child_expect(int change);
+/* Take such a process, the leader of its own group, for a child that was spawned here:
+ * on_exit follows. 0, BT_ENOMEM, or BT_EINVAL: it is no child of ours that nobody has
+ * registered; it may be anybody's process. */
+int bt_child_adopt(pid_t pid, struct bt_mbox *to,
+                   struct bt_child_exit *on_exit) BT_MUST_CHECK;
 /* Signal the child's whole group (if new_group) or the child. Harmless after it ended but
  * before its exit message was handled. */
 void bt_child_kill(pid_t pid, bool group, int signum);

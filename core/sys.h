@@ -27,6 +27,8 @@ void bt_sys_cloexec_from(int lowest); /* close all from `lowest` on at exec */
 int bt_sys_pdeathsig(int signum);
 int bt_sys_no_new_privs(void); /* Darwin: does nothing */
 
+/* Orphans below this process become its children. -1 where there is no such thing. */
+int bt_sys_subreaper(void) BT_MUST_CHECK;
 /* n bytes from the kernel's generator; blocks only before it was ever seeded. 0 or -1. */
 int bt_sys_random(void *out, size_t n) BT_MUST_CHECK;
 void bt_sys_thread_name(const char *name); /* of the calling thread; cut at 15 bytes */

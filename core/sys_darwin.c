@@ -87,6 +87,12 @@ int bt_sys_pdeathsig(int signum)
     return 0;
 }
 
+int bt_sys_subreaper(void)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
 int bt_sys_no_new_privs(void)
 {
     return 0;

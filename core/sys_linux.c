@@ -80,6 +80,11 @@ int bt_sys_pdeathsig(int signum)
     return prctl(PR_SET_PDEATHSIG, (unsigned long)signum, 0UL, 0UL, 0UL);
 }
 
+int bt_sys_subreaper(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL);
+}
+
 int bt_sys_no_new_privs(void)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);

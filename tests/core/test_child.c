@@ -210,7 +210,103 @@ TEST(stopping_the_reaper_leaves_no_child)
     CHECK_INT(exits, 0);
 }
 
+/* A process in its own group whose parent has ended; it waits for the other end of `fd`
+ * to be closed, then ends with status 9. */
+static pid_t orphan(int fds[2])
+{
+    int told[2];
+    pid_t middle, pid = 0;
+
+    CHECK(pipe(fds) == 0 && pipe(told) == 0);
+    middle = fork();
+    if (middle == 0) {
+        char c;
+
+        pid = fork();
+        if (pid == 0) {
+            close(fds[1]);
+            _exit(read(fds[0], &c, 1) == 0 ? 9 : 8);
+        }
+        if (setpgid(pid, pid) != 0 || write(told[1], &pid, sizeof(pid)) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    CHECK(read(told[0], &pid, sizeof(pid)) == sizeof(pid));
+    CHECK(waitpid(middle, NULL, 0) == middle);
+    close(told[0]);
+    close(told[1]);
+    close(fds[0]);
+    return pid;
+}
+
+TEST(an_orphan_is_adopted)
+{
+    int fds[2];
+    pid_t pid;
+
+    begin();
+    if (bt_child_adopt_orphans() == 0) {
+        bt_child_expect(1);
+        pid = orphan(fds);
+        CHECK_INT(bt_child_adopt(pid, box, &done), 0);
+        close(fds[1]);
+        bt_loop_run(loop);
+        CHECK_INT(exits, 1);
+        CHECK_INT(done.pid, pid);
+        CHECK(WIFEXITED(done.status) && WEXITSTATUS(done.status) == 9);
+        bt_child_expect(1);
+        pid = orphan(fds);
+        CHECK_INT(bt_child_adopt(pid, box, &done), 0);
+        bt_child_kill(pid, true, SIGTERM);
+        bt_loop_run(loop);
+        CHECK(WIFSIGNALED(done.status) && WTERMSIG(done.status) == SIGTERM);
+        close(fds[1]);
+    }
+    end();
+}
+
+TEST(orphans_of_nobody_are_reaped)
+{
+    int fds[2];
+    pid_t pid, other;
+
+    begin();
+    if (bt_child_adopt_orphans() == 0) {
+        pid = orphan(fds);
+        bt_child_expect(1);
+        close(fds[1]);
+        CHECK_INT(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+        CHECK_INT(shell("exit 0", -1, true, &other), 0);
+        bt_loop_run(loop);
+        CHECK_INT(kill(pid, 0), 0); /* not while a child is expected */
+        bt_child_expect(-1);
+        CHECK_INT(shell("exit 0", -1, true, &other), 0);
+        bt_loop_run(loop);
+        CHECK_INT(kill(pid, 0), -1);
+    }
+    end();
+}
+
 /* Fails. */
+
+TEST(only_own_orphans_are_adopted)
+{
+    pid_t pid;
+
+    begin();
+    bt_child_expect(1);
+    CHECK_INT(bt_child_adopt(1, box, &done), BT_EINVAL);
+    CHECK_INT(bt_child_adopt(0, box, &done), BT_EINVAL);
+    CHECK_INT(bt_child_adopt(-1, box, &done), BT_EINVAL);
+    CHECK_INT(bt_child_adopt(getpid(), box, &done), BT_EINVAL);
+    CHECK_INT(shell("sleep 1000", -1, true, &pid), 0);
+    CHECK_INT(bt_child_adopt(pid, box, &done), BT_EINVAL);
+    bt_child_kill(pid, true, SIGKILL);
+    bt_loop_run(loop);
+    CHECK_INT(exits, 1);
+    bt_child_expect(-1);
+    end();
+}
 
 TEST(a_failing_exec_is_reported_by_spawn)
 {
