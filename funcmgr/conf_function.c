@@ -4,6 +4,8 @@
 
 #include "funcmgr/conf_priv.h"
 
+static const char *const order_kinds[] = { "none", "strict", NULL };
+
 static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
                 "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
@@ -34,6 +36,11 @@ static const struct bt_conf_row function_rows[] = {
                 "Calls that one instance runs at once; for handlers that wait, such as "
                 "asynchronous ones in Node.",
                 .min = 1, .max = FM_MAX_CONCURRENCY, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "order", ENUM, order, "none",
+                "strict: of the messages of one topic in a rule the next is processed "
+                "when the result of the earlier one, with all its retries, is published; "
+                "different topics run side by side.",
+                .choices = order_kinds),
     BT_CONF_ROW(struct fm_function_conf, "instance.idletime", MS, idle, "10m",
                 "An instance above the minimum that was idle for so long is stopped.",
                 .min = 1, .max = 365 * FM_DAY_MS, .flags = BT_CONF_ZERO),

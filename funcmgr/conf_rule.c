@@ -3,6 +3,8 @@
 
 #define NO_WILDCARDS "^[^+#]+$"
 
+static const char *const retry_kinds[] = { "instance", "any", NULL };
+
 static const struct bt_conf_row rule_rows[] = {
     BT_CONF_ROW(
         struct fm_rule_conf, "clientid", STRING, clientid, NULL,
@@ -22,9 +24,27 @@ static const struct bt_conf_row rule_rows[] = {
     BT_CONF_ROW(struct fm_rule_conf, "publish.qos", U32, publish.qos, "0",
                 "Highest QoS of the results.", .max = 2),
     BT_CONF_ROW(struct fm_rule_conf, "retry.max", U32, retry_max, "3",
-                "Attempts in total when an instance breaks during the call; an exception "
-                "of the handler and a time-out are answers and not tried again.",
-                .min = 1, .max = 100, .flags = BT_CONF_ZERO),
+                "Attempts in total of a call that failed.", .min = 1, .max = 100,
+                .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_rule_conf, "retry.on", ENUM, retry_on, "instance",
+                "What is tried again: instance, a call whose instance broke; any, also "
+                "an exception of the handler, a time-out and an instance that did not "
+                "start.",
+                .choices = retry_kinds),
+    BT_CONF_ROW(struct fm_rule_conf, "retry.delay", MS, retry_delay, "0s",
+                "Pause before the second attempt; it doubles before each further one. "
+                "With a pause, or with retry.on any, each attempt has the function's "
+                "whole time-out.",
+                .max = FM_DAY_MS),
+    BT_CONF_ROW(struct fm_rule_conf, "retry.delay.max", MS, retry_delay_max, "1m",
+                "Longest pause between two attempts.", .min = 1, .max = FM_DAY_MS,
+                .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_rule_conf, "deadletter.topic", STRING, deadletter.topic, NULL,
+                "Topic of the error message of a call that failed for good; the default "
+                "is publish.topic.",
+                .max = 65535, .match = NO_WILDCARDS),
+    BT_CONF_ROW(struct fm_rule_conf, "deadletter.qos", U32, deadletter.qos, "1",
+                "Highest QoS of the error messages on deadletter.topic.", .max = 2),
 };
 
 const struct bt_conf_table fm_rule_table = {

@@ -31,12 +31,22 @@ struct fm_topic_conf {
     uint32_t qos; /* 0 to 2 */
 };
 
+/* What is tried again: a call whose instance broke, or any that failed. */
+enum fm_retry { FM_RETRY_INSTANCE, FM_RETRY_ANY };
+
 struct fm_rule_conf {
     char *clientid;
     struct fm_topic_conf subscribe, publish;
-    char *function;     /* name; check makes sure that it exists */
-    uint32_t retry_max; /* attempts in total when an instance fails, 1..100 */
+    struct fm_topic_conf deadletter; /* of error messages; no topic: as publish */
+    char *function;                  /* name; check makes sure that it exists */
+    uint32_t retry_max;              /* attempts in total, 1..100 */
+    uint32_t retry_on;               /* enum fm_retry */
+    int64_t retry_delay;             /* ms before the second attempt, 0 = none; doubles */
+    int64_t retry_delay_max;         /* ms */
 };
+
+/* Messages of one topic: all at once, or one after the other. */
+enum fm_order_kind { FM_ORDER_NONE, FM_ORDER_STRICT };
 
 struct fm_function_conf {
     char *name;
@@ -48,6 +58,7 @@ struct fm_function_conf {
     uint32_t min, max;          /* instances; 0 <= min <= max, 1 <= max */
     uint32_t spare;             /* idle instances beyond the busy ones, 0..100 */
     uint32_t concurrency;       /* calls that run at once in an instance, 1.. */
+    uint32_t order;             /* enum fm_order_kind */
     int64_t idle;               /* ms an instance above min may be idle */
     int64_t evict;              /* ms between two looks at idle instances */
     uint64_t max_message;       /* bytes of one frame, both ways */

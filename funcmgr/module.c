@@ -249,10 +249,13 @@ static int create_rules(struct manager *m)
     }
     for (size_t i = 0; i < m->conf->rules.n; i++) {
         struct fm_pool *pool = find_pool(m, c[i].function);
+        int r;
 
         if (pool == NULL)
             return bt_origin(BT_ECONF, "a rule names a function that does not exist");
-        fm_rule_init(&m->rules[i], &c[i], &m->conf->hub, m->hub, m->env.loop, pool);
+        r = fm_rule_init(&m->rules[i], &c[i], &m->conf->hub, m->hub, m->env.loop, pool);
+        if (r != 0)
+            return r;
         m->rules[i].number = (unsigned)i + 1;
         m->rules[i].arg = m;
         m->rules[i].drained = on_drained;
@@ -318,6 +321,8 @@ static void free_manager(void *self)
     fm_calls_deinit(&m->calls);
     if (m->watched)
         bt_super_unwatch(m->env.super, m->env.loop);
+    for (size_t i = 0; m->rules != NULL && i < m->conf->rules.n; i++)
+        fm_rule_deinit(&m->rules[i]);
     for (size_t i = 0; i < m->n_pools; i++)
         fm_pool_deinit(&m->pools[i]);
     bt_mbox_free(m->env.mbox);
