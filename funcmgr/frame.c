@@ -121,8 +121,110 @@ static void put_prefix(uint8_t *p, size_t len)
     p[4] = (uint8_t)len;
 }
 
-int fm_frame_encode(const struct fm_frame *frame, size_t max, struct bt_buf *out,
-                    size_t *len)
+/* Room for a frame of `size` bytes, and its prefix. */
+static int begin_frame(struct bt_buf *out, size_t size, size_t max, size_t *len)
+{
+    int r;
+
+    if (len != NULL)
+        *len = size;
+    if (size > BT_MIN(max, UINT32_MAX))
+        return BT_ELIMIT;
+    r = bt_buf_reserve(out, FM_FRAME_PREFIX + size);
+    if (r == 0)
+        put_prefix(out->data + out->len, size);
+    return r;
+}
+
+/* A call is the frame that is made for every message. Written by hand it takes a tenth of
+ * the time; all its fields have one-byte keys. */
+#define KEY_NUMBER(field) ((uint8_t)((field) << 3))
+#define KEY_BYTES(field)  ((uint8_t)((field) << 3 | 2))
+
+static size_t varint_size(uint64_t n)
+{
+    size_t size = 1;
+
+    for (; n > 127; n >>= 7)
+        size++;
+    return size;
+}
+
+static size_t number_size(uint64_t n)
+{
+    return n == 0 ? 0 : 1 + varint_size(n);
+}
+
+static size_t bytes_size(size_t len)
+{
+    return len == 0 ? 0 : 1 + varint_size(len) + len;
+}
+
+static uint8_t *put_varint(uint8_t *p, uint64_t n)
+{
+    for (; n > 127; n >>= 7)
+        *p++ = (uint8_t)(n | 128);
+    *p++ = (uint8_t)n;
+    return p;
+}
+
+static uint8_t *put_number(uint8_t *p, unsigned field, uint64_t n)
+{
+    if (n == 0)
+        return p;
+    *p++ = KEY_NUMBER(field);
+    return put_varint(p, n);
+}
+
+static uint8_t *put_bytes(uint8_t *p, unsigned field, struct bt_slice s)
+{
+    if (s.len == 0)
+        return p;
+    *p++ = KEY_BYTES(field);
+    p = put_varint(p, s.len);
+    memcpy(p, s.ptr, s.len);
+    return p + s.len;
+}
+
+static uint64_t zigzag(int64_t n)
+{
+    return (uint64_t)n << 1 ^ (n < 0 ? UINT64_MAX : 0);
+}
+
+static int encode_call(const struct fm_call_frame *c, size_t max, struct bt_buf *out,
+                       size_t *len)
+{
+    const struct fm_message *m = &c->message;
+    uint64_t stamp = zigzag(m->timestamp);
+    size_t inner = number_size(m->id) + number_size(m->qos) + bytes_size(m->topic.len) +
+                   bytes_size(m->payload.len) + number_size(stamp) +
+                   bytes_size(m->function.len) + bytes_size(m->invoke_id.len);
+    size_t call = number_size(c->id) + 1 + varint_size(inner) + inner;
+    size_t size = 1 + varint_size(call) + call;
+    uint8_t *p;
+    int r = begin_frame(out, size, max, len);
+
+    if (r != 0)
+        return r;
+    p = out->data + out->len + FM_FRAME_PREFIX;
+    *p++ = KEY_BYTES(baetyl_frame_Frame_call_tag);
+    p = put_varint(p, call);
+    p = put_number(p, baetyl_frame_Call_id_tag, c->id);
+    *p++ = KEY_BYTES(baetyl_frame_Call_message_tag);
+    p = put_varint(p, inner);
+    p = put_number(p, baetyl_frame_Message_ID_tag, m->id);
+    p = put_number(p, baetyl_frame_Message_QOS_tag, m->qos);
+    p = put_bytes(p, baetyl_frame_Message_Topic_tag, m->topic);
+    p = put_bytes(p, baetyl_frame_Message_Payload_tag, m->payload);
+    p = put_number(p, baetyl_frame_Message_Timestamp_tag, stamp);
+    p = put_bytes(p, baetyl_frame_Message_FunctionName_tag, m->function);
+    put_bytes(p, baetyl_frame_Message_FunctionInvokeID_tag, m->invoke_id);
+    out->len += FM_FRAME_PREFIX + size;
+    return 0;
+}
+
+static int encode_any(const struct fm_frame *frame, size_t max, struct bt_buf *out,
+                      size_t *len)
 {
     pb_frame m = baetyl_frame_Frame_init_zero;
     pb_ostream_t stream;
@@ -132,19 +234,21 @@ int fm_frame_encode(const struct fm_frame *frame, size_t max, struct bt_buf *out
     fill(&m, frame);
     if (!pb_get_encoded_size(&size, baetyl_frame_Frame_fields, &m))
         return bt_origin(BT_EBUG, "a frame cannot be encoded");
-    if (len != NULL)
-        *len = size;
-    if (size > BT_MIN(max, UINT32_MAX))
-        return BT_ELIMIT;
-    r = bt_buf_reserve(out, FM_FRAME_PREFIX + size);
+    r = begin_frame(out, size, max, len);
     if (r != 0)
         return r;
-    put_prefix(out->data + out->len, size);
     stream = pb_ostream_from_buffer(out->data + out->len + FM_FRAME_PREFIX, size);
     if (!pb_encode(&stream, baetyl_frame_Frame_fields, &m))
         return bt_origin(BT_EBUG, "a frame cannot be encoded");
     out->len += FM_FRAME_PREFIX + size;
     return 0;
+}
+
+int fm_frame_encode(const struct fm_frame *frame, size_t max, struct bt_buf *out,
+                    size_t *len)
+{
+    return frame->kind == FM_CALL ? encode_call(&frame->call, max, out, len)
+                                  : encode_any(frame, max, out, len);
 }
 
 /* ---- Decode ---- */

@@ -8,14 +8,31 @@
 #include "core/sys.h"
 #include "funcmgr/error_json.h"
 
+#define UUID_BYTES 16u
+/* Random bytes are fetched for so many ids at once. */
+#define UUID_BATCH 64u
+
+static void random_bytes(uint8_t out[UUID_BYTES])
+{
+    static _Thread_local uint8_t batch[UUID_BATCH * UUID_BYTES];
+    static _Thread_local size_t left;
+
+    if (left == 0) {
+        if (bt_sys_random(batch, sizeof(batch)) != 0)
+            memset(batch, 0, sizeof(batch));
+        left = sizeof(batch);
+    }
+    left -= UUID_BYTES;
+    memcpy(out, batch + left, UUID_BYTES);
+}
+
 void fm_uuid(char out[FM_UUID_LEN + 1])
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t b[16];
+    uint8_t b[UUID_BYTES];
     size_t n = 0;
 
-    if (bt_sys_random(b, sizeof(b)) != 0)
-        memset(b, 0, sizeof(b));
+    random_bytes(b);
     b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
     b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
     for (size_t i = 0; i < sizeof(b); i++) {

@@ -40,7 +40,7 @@ struct hub_client {
     struct bt_list all; /* worker's locals */
     bool serving;
     struct hub_check *check; /* the worker's: its password is being looked at */
-    uint32_t n_qos0;
+    _Atomic uint32_t n_qos0; /* up by the worker, down by the module */
 };
 
 struct request {
@@ -115,7 +115,8 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
     struct hub_msg *msg;
     struct event *e;
 
-    if (o->qos == 0 && c->n_qos0 >= MAX_LOCAL_QOS0) {
+    if (o->qos == 0 &&
+        atomic_load_explicit(&c->n_qos0, memory_order_relaxed) >= MAX_LOCAL_QOS0) {
         hub_drop(l->session, o->pub->topic, HUB_DROP_SLOW_READER);
         return;
     }
@@ -137,7 +138,7 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
         .msg = msg,
     };
     if (o->qos == 0)
-        c->n_qos0++;
+        atomic_fetch_add_explicit(&c->n_qos0, 1, memory_order_relaxed);
     c->home->counts.sent++;
     c->home->counts.payload_out += o->pub->payload.len;
     tell(c, EV_MESSAGE, e);
@@ -383,9 +384,7 @@ static void on_publish(struct hub_client *c, struct request *q)
 
 static void on_ack(struct hub_client *c, const struct request *q)
 {
-    if (q->qos == 0)
-        c->n_qos0--;
-    else if (q->ok && c->link.session != NULL)
+    if (q->ok && c->link.session != NULL)
         hub_session_ack_local(c->link.session, q->pid);
 }
 
@@ -590,11 +589,13 @@ int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const ch
 
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok)
 {
-    /* A delivery that was answered is acknowledged with its result. */
-    struct request *q = d->answered ? NULL : new_request(REQ_ACK);
+    /* A delivery that was answered is acknowledged with its result. The worker need not
+     * hear of one at QoS 0. */
+    struct request *q = d->answered || d->qos == 0 ? NULL : new_request(REQ_ACK);
 
+    if (d->qos == 0)
+        atomic_fetch_sub_explicit(&c->n_qos0, 1, memory_order_relaxed);
     if (q != NULL) {
-        q->qos = d->qos;
         q->pid = d->pid;
         q->ok = ok;
         (void)ask(c, q);

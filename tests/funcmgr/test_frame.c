@@ -85,6 +85,36 @@ static struct bt_buf encode(const struct fm_frame *f)
     return out;
 }
 
+/* The call that is written by hand is the one that nanopb writes. */
+TEST(calls_are_as_the_library_writes_them)
+{
+    static const uint64_t numbers[] = { 0, 1, 127, 128, 65535, UINT64_MAX };
+    static const size_t lengths[] = { 0, 1, 127, 128, 20000 };
+    static uint8_t bytes[20000];
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(numbers) * BT_ARRAY_LEN(lengths); i++) {
+        uint64_t n = numbers[i % BT_ARRAY_LEN(numbers)];
+        size_t len = lengths[i / BT_ARRAY_LEN(numbers)], one = 0, two = 0;
+        struct fm_frame f = { .kind = FM_CALL };
+        struct bt_buf a = { 0 }, b = { 0 };
+
+        memset(bytes, 'x', sizeof(bytes));
+        f.call.id = n;
+        f.call.message = (struct fm_message){ .id = n,
+                                              .qos = (uint32_t)n,
+                                              .topic = text("a/b"),
+                                              .payload = { bytes, len },
+                                              .timestamp = (int64_t)n,
+                                              .function = text(""),
+                                              .invoke_id = text("id") };
+        CHECK_INT(fm_frame_encode(&f, 30000, &a, &one), 0);
+        CHECK_INT(encode_any(&f, 30000, &b, &two), 0);
+        CHECK(one == two && a.len == b.len && memcmp(a.data, b.data, a.len) == 0);
+        bt_buf_deinit(&a);
+        bt_buf_deinit(&b);
+    }
+}
+
 TEST(every_kind_comes_back)
 {
     for (int kind = FM_HELLO; kind <= FM_LOG; kind++) {
