@@ -68,6 +68,39 @@ static void fail(int report_fd)
     _exit(EXEC_FAILED);
 }
 
+/* For what the parent could not tell from an errno, and when it does not wait for one:
+ * the words go where the program's own would. No strerror here: it may take a lock. */
+static void give_up(const struct bt_child_opts *o, int report_fd, int stderr_fd,
+                    const char *what)
+{
+    int code = errno, n = code;
+    char digits[12];
+    size_t at = sizeof(digits);
+    ssize_t ignored;
+
+    digits[--at] = '\n';
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    ignored = write(stderr_fd, what, strlen(what));
+    ignored = write(stderr_fd, " cannot be set up: error ", 25);
+    ignored = write(stderr_fd, digits + at, sizeof(digits) - at);
+    (void)ignored;
+    errno = code;
+    if (!o->no_wait)
+        fail(report_fd);
+    _exit(EXEC_FAILED);
+}
+
+/* Where descriptor 2 of the program will be, while it is not yet in its place. */
+static int coming_stderr(const struct bt_child_opts *o)
+{
+    for (size_t i = 0; i < o->n_fds; i++)
+        if (o->fds[i].target == STDERR_FILENO)
+            return o->fds[i].fd;
+    return STDERR_FILENO;
+}
+
 /* The parent's handlers must not run here, and what it ignores must not stay ignored. */
 static void reset_signals(void)
 {
@@ -86,11 +119,29 @@ static void reset_signals(void)
 /* The child must not outlive us; the parent may have died before the signal was armed. */
 static void tie_to_parent(pid_t parent, int report_fd)
 {
-    if (setpgid(0, 0) != 0 || bt_sys_pdeathsig(SIGKILL) != 0 ||
-        bt_sys_no_new_privs() != 0)
+    if (bt_sys_pdeathsig(SIGKILL) != 0)
         fail(report_fd);
     if (getppid() != parent)
         _exit(EXEC_FAILED);
+}
+
+static void isolate(const struct bt_child_opts *o, pid_t parent, int report_fd)
+{
+    if (setpgid(0, 0) != 0 || bt_sys_no_new_privs() != 0)
+        fail(report_fd);
+    tie_to_parent(parent, report_fd);
+    if (o->confine != NULL && bt_confine_join(o->confine) != 0)
+        give_up(o, report_fd, coming_stderr(o), "the control group of the process");
+}
+
+static void confine(const struct bt_child_opts *o, pid_t parent, int report_fd)
+{
+    const char *step;
+
+    if (bt_confine_apply(o->confine, &step) != 0)
+        give_up(o, report_fd, STDERR_FILENO, step);
+    /* Another user: the kernel has forgotten the parent-death signal. */
+    tie_to_parent(parent, report_fd);
 }
 
 static int above_targets(const struct bt_child_opts *o)
@@ -137,11 +188,15 @@ static _Noreturn void run_child(const struct bt_child_opts *o, pid_t parent,
 {
     reset_signals();
     if (o->new_group)
-        tie_to_parent(parent, report_fd);
+        isolate(o, parent, report_fd);
     report_fd = place_fds(o, report_fd);
     if (o->cwd != NULL && chdir(o->cwd) != 0)
         fail(report_fd);
+    if (o->new_group && o->confine != NULL)
+        confine(o, parent, report_fd);
     execve(o->file, o->argv, o->envp);
+    if (o->no_wait)
+        give_up(o, report_fd, STDERR_FILENO, o->file);
     fail(report_fd);
     _exit(EXEC_FAILED);
 }
@@ -188,7 +243,7 @@ static int start(const struct bt_child_opts *o, pid_t *out)
     pid = fork_child(o, report[1]);
     code = pid < 0 ? errno : 0;
     close(report[1]);
-    if (pid > 0)
+    if (pid > 0 && !o->no_wait)
         code = outcome(report[0]);
     close(report[0]);
     if (code == 0) {

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include "core/confine.h"
 #include "core/mbox.h"
 #include "core/module.h"
 
@@ -27,6 +28,10 @@ struct bt_child_opts {
     size_t n_fds;   /* at most 16 */
     bool new_group; /* own process group; the child also dies when we die (Linux:
                        PDEATHSIG) and gets no_new_privs */
+    const struct bt_confine *confine; /* or NULL; needs new_group. See no_wait */
+    bool no_wait; /* do not wait for exec: when it fails, the child writes why to its
+                     standard error and ends with status 127. For children that join
+                     control groups, which takes milliseconds */
 };
 
 struct bt_child_exit {
@@ -37,8 +42,8 @@ struct bt_child_exit {
 
 /* Any thread. `on_exit` is owned by the caller until it is posted to `to`. 0 and *pid, or
  * BT_EIO/BT_ENOMEM (then on_exit stays with the caller and nothing runs). A failing exec
- * is reported here, not as an exit; it is waited for, which takes as long as reading the
- * file's first page. */
+ * is reported here, not as an exit (but see no_wait); it is waited for, which takes as
+ * long as reading the file's first page. */
 int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
                    struct bt_mbox *to, struct bt_child_exit *on_exit,
                    pid_t *pid) BT_MUST_CHECK;

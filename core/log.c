@@ -167,26 +167,49 @@ static void write_line(const char *line, size_t n, int64_t wall_ms)
         bt_metric_add(&lost, 1);
 }
 
+/* The format's pairs become the line's; errno is kept for the caller. */
+static void write_record(struct bt_log_record *r, const char *fmt, va_list args)
+    BT_PRINTF(2, 0);
+
+static void write_record(struct bt_log_record *r, const char *fmt, va_list args)
+{
+    char line[BT_LOG_LINE_MAX], pairs[PAIRS_MAX];
+    size_t n;
+
+    r->pairs = pairs;
+    if (vsnprintf(pairs, sizeof(pairs), fmt, args) < 0)
+        pairs[0] = '\0';
+    r->wall_ms = bt_clock_wall_ms();
+    pthread_mutex_lock(&lock);
+    n = format == BT_LOG_JSON ? bt_log_format_json(r, line) : bt_log_format_text(r, line);
+    write_line(line, n, r->wall_ms);
+    pthread_mutex_unlock(&lock);
+}
+
 void bt_log_write(enum bt_log_level level, const char *id, const char *text,
                   const char *fmt, ...)
 {
     int saved = errno;
-    char line[BT_LOG_LINE_MAX], pairs[PAIRS_MAX];
-    struct bt_log_record r = { .level = level, .id = id, .text = text, .pairs = pairs };
+    struct bt_log_record r = { .level = level, .id = id, .text = text };
     va_list args;
-    size_t n;
 
     if (!check_in(&r, &r.held))
         return;
     va_start(args, fmt);
-    if (vsnprintf(pairs, sizeof(pairs), fmt, args) < 0)
-        pairs[0] = '\0';
+    write_record(&r, fmt, args);
     va_end(args);
-    r.wall_ms = bt_clock_wall_ms();
-    pthread_mutex_lock(&lock);
-    n = format == BT_LOG_JSON ? bt_log_format_json(&r, line)
-                              : bt_log_format_text(&r, line);
-    write_line(line, n, r.wall_ms);
-    pthread_mutex_unlock(&lock);
+    errno = saved;
+}
+
+void bt_log_write_own(enum bt_log_level level, const char *id, const char *text,
+                      const char *fmt, ...)
+{
+    int saved = errno;
+    struct bt_log_record r = { .level = level, .id = id, .text = text };
+    va_list args;
+
+    va_start(args, fmt);
+    write_record(&r, fmt, args);
+    va_end(args);
     errno = saved;
 }

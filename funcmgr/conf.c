@@ -9,6 +9,8 @@
 
 #include "funcmgr/conf_priv.h"
 
+static const char *const backends[] = { "auto", "cgroup2", "cgroup1", "rlimit", NULL };
+
 static const struct bt_conf_row rows[] = {
     BT_CONF_SECTION_ROW(struct fm_conf, "hub", hub, &fm_hub_table,
                         "The session of the rules at the hub."),
@@ -20,6 +22,10 @@ static const struct bt_conf_row rows[] = {
     BT_CONF_SECTION_ROW(struct fm_conf, "http", http, &fm_http_table,
                         "Addresses at which functions can be called by HTTP; the control "
                         "socket always can."),
+    BT_CONF_ROW(struct fm_conf, "limits.backend", ENUM, limits_backend, "auto",
+                "What holds functions to their limits: control groups of version 2 or 1, "
+                "or limits of the process; auto takes the best there is.",
+                .choices = backends),
     BT_CONF_ROW(struct fm_conf, "server.address", STRING, server_address, NULL,
                 "Address of the call service for other modules.",
                 .flags = BT_CONF_IGNORED),

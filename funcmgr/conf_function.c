@@ -63,6 +63,14 @@ static const struct bt_conf_row function_rows[] = {
                 .min = 1, .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "calls.http", BOOL, calls_http, "true",
                 "It can be called at the addresses of `http`."),
+    BT_CONF_ROW(struct fm_function_conf, "user", STRING, user, NULL,
+                "User the instances run as: a name, UID or UID:GID. Only root can change "
+                "it.",
+                .max = 255),
+    BT_CONF_SECTION_ROW(struct fm_function_conf, "limits", limits, &fm_limits_table,
+                        "What an instance may use."),
+    BT_CONF_SECTION_ROW(struct fm_function_conf, "sandbox", sandbox, &fm_sandbox_table,
+                        "Which files an instance may see."),
 };
 
 static void check_function(struct bt_conf_ctx *ctx, void *obj)

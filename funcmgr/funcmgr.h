@@ -47,6 +47,30 @@ struct fm_rule_conf {
 
 /* Messages of one topic: all at once, or one after the other. */
 enum fm_order_kind { FM_ORDER_NONE, FM_ORDER_STRICT };
+/* What a function may use; 0 = no limit. */
+struct fm_limits_conf {
+    uint64_t memory;    /* bytes */
+    char *cpu;          /* as written: 0.5 or 50% */
+    uint32_t cpu_milli; /* thousandths of one processor */
+    uint32_t pids;      /* processes and threads */
+    uint32_t files;     /* open files of one process */
+    uint32_t log_rate;  /* printed lines a second */
+    uint64_t log_line;  /* bytes of a printed line */
+};
+
+/* Which files it may see. */
+struct fm_sandbox_conf {
+    bool enable;
+    char *data;                         /* NULL or the folder it may write to */
+    struct bt_conf_strings read, write; /* more files and folders */
+};
+
+enum fm_backend_choice {
+    FM_BACKEND_AUTO,
+    FM_BACKEND_CGROUP2,
+    FM_BACKEND_CGROUP1,
+    FM_BACKEND_RLIMIT,
+};
 
 struct fm_function_conf {
     char *name;
@@ -66,6 +90,9 @@ struct fm_function_conf {
     int64_t backoff_max;        /* ms, the longest time between two failing starts */
     int64_t timeout;            /* ms for a start, and for a call */
     bool calls_http;            /* may be called at the addresses of `http` */
+    char *user;                 /* NULL or NAME, UID, UID:GID */
+    struct fm_limits_conf limits;
+    struct fm_sandbox_conf sandbox;
 };
 
 /* The `http` block. */
@@ -82,6 +109,7 @@ struct fm_conf {
     struct bt_conf_list rules;     /* struct fm_rule_conf */
     struct bt_conf_list functions; /* struct fm_function_conf */
     struct fm_http_conf http;
+    uint32_t limits_backend; /* enum fm_backend_choice */
     char *server_address;
     char *ignored_str;
     int64_t ignored_ms;

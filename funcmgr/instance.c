@@ -103,6 +103,12 @@ static void fault(struct fm_instance *in, enum fm_outcome outcome, const char *c
 
 static void closed_by_child(struct fm_instance *in)
 {
+    char why[128];
+
+    if (fm_cell_why(in->cell, why, sizeof(why))) {
+        fault(in, FM_BROKEN, "Unavailable", why);
+        return;
+    }
     fault(in, FM_BROKEN, "Unavailable",
           in->state == FM_STARTING ? "the process ended before it was ready"
                                    : "transport is closing");
@@ -219,6 +225,7 @@ static void on_timer(struct bt_timer *t)
         break;
     case FM_STOPPING:
         bt_child_kill(in->pid, true, SIGKILL);
+        fm_cell_kill(in->cell);
         break;
     case FM_DEAD:
         break;
@@ -534,6 +541,7 @@ void fm_instance_free(struct fm_instance *in)
     bt_timer_stop(loop_of(in), &in->timer);
     bt_list_remove(&in->unsent);
     fm_output_close(&in->output);
+    fm_cell_free(in->cell);
     fm_frame_in_deinit(&in->in);
     bt_buf_deinit(&in->out);
     bt_free(in->name);
@@ -545,7 +553,12 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
     in->pid = process->pid;
     in->call_fd = process->call_fd;
     in->reply_fd = process->reply_fd;
+    in->cell = process->cell;
     in->state = FM_STARTING;
+    if (in->opts.limits != NULL) {
+        in->output.max_lines = in->opts.limits->want.log_rate;
+        in->output.max_line = (size_t)in->opts.limits->want.log_line;
+    }
     bt_io_init(&in->call_io, in->call_fd, on_writable);
     bt_io_init(&in->reply_io, in->reply_fd, on_reply);
     bt_io_start(loop_of(in), &in->call_io, BT_WRITE);
@@ -594,6 +607,7 @@ void fm_instance_exited(struct bt_msg *msg)
     log_exit(in, in->state == FM_STOPPING);
     /* What the handler started may still run in the group. */
     bt_child_kill(in->pid, true, SIGKILL);
+    fm_cell_kill(in->cell);
     /* A reply may have been written just before the end; a pipe holds 64 KiB to 1 MiB. */
     for (int i = 0; i < 16 && in->state != FM_STOPPING && read_some(in); i++)
         ;

@@ -11,6 +11,7 @@
 #include "core/child.h"
 #include "core/loop.h"
 #include "funcmgr/call.h"
+#include "funcmgr/cell.h"
 #include "funcmgr/interp.h"
 #include "funcmgr/output.h"
 
@@ -40,6 +41,7 @@ struct fm_env {
     int source_fds[FM_N_LANGUAGES]; /* -1: not needed */
     uint8_t *chunk;                 /* FM_READ_CHUNK bytes to read into */
     struct bt_list *unsent;         /* instances with frames to write in this turn */
+    struct fm_backend *backend;     /* what limits are enforced with; NULL: none are */
 };
 
 enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP, FM_MSG_TASK };
@@ -74,8 +76,9 @@ struct fm_instance_opts {
     const struct bt_slice *extra_env; /* NUL-terminated NAME=value each */
     size_t n_extra_env;
     size_t max_message;
-    int64_t timeout;      /* ms, for the start and for a call */
-    uint32_t concurrency; /* calls that run at once, 1 or more */
+    int64_t timeout;          /* ms, for the start and for a call */
+    uint32_t concurrency;     /* calls that run at once, 1 or more */
+    struct fm_limits *limits; /* for the start; NULL: none */
 };
 
 struct fm_instance {
@@ -107,6 +110,7 @@ struct fm_instance {
     uint64_t progress_us; /* loop time of the last reply, or of the first call */
     uint64_t service_us;  /* smoothed time between replies; UINT64_MAX = unknown */
     char *name;
+    struct fm_cell *cell; /* or NULL */
 };
 
 /* NULL when out of memory. */

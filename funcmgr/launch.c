@@ -59,7 +59,8 @@ static int open_pipes(struct pipes *p)
 }
 
 static int spawn(const struct fm_instance_opts *o, const char *name,
-                 const struct pipes *p, struct bt_child_exit *on_exit, pid_t *pid)
+                 const struct pipes *p, struct bt_child_exit *on_exit,
+                 struct fm_process *out)
 {
     const struct bt_child_fd fds[] = {
         { o->env->null_fd, 0 },
@@ -69,21 +70,30 @@ static int spawn(const struct fm_instance_opts *o, const char *name,
         { p->replies[1], FM_REPLY_FD },
         { o->env->source_fds[o->interp->language], FM_SOURCE_FD },
     };
-    char *argv[FM_INTERP_ARGS];
+    struct fm_limits *l = o->limits;
+    char *argv[FM_INTERP_ARGS + 1], option[FM_CELL_OPTION];
     struct fm_child_env child_env bt_cleanup(fm_child_env_deinit) = { 0 };
     struct bt_child_opts opts = { .file = o->interp->path, .argv = argv };
-    int r =
-        fm_child_env_init(&child_env, name, o->function, o->extra_env, o->n_extra_env);
+    int r = fm_child_env_init(&child_env, name, o->function,
+                              l != NULL ? l->env : o->extra_env,
+                              l != NULL ? l->n_env : o->n_extra_env);
 
+    if (r == 0)
+        r = fm_cell_new(l, name, &out->cell);
     if (r != 0)
         return r;
     fm_interp_argv(o->interp, argv);
+    fm_cell_argv(l, argv, option);
     opts.envp = child_env.envp;
     opts.cwd = o->env->work_dir;
     opts.fds = fds;
     opts.n_fds = BT_ARRAY_LEN(fds);
     opts.new_group = true;
-    return bt_child_spawn(o->env->super, &opts, o->env->mbox, on_exit, pid);
+    opts.confine = fm_cell_confine(out->cell);
+    opts.no_wait = fm_cell_is_slow(out->cell);
+    r = bt_child_spawn(o->env->super, &opts, o->env->mbox, on_exit, &out->pid);
+    fm_cell_started(out->cell);
+    return r;
 }
 
 int fm_launch(const struct fm_instance_opts *opts, const char *name,
@@ -92,9 +102,12 @@ int fm_launch(const struct fm_instance_opts *opts, const char *name,
     struct pipes p;
     int r = open_pipes(&p);
 
+    out->cell = NULL;
     if (r == 0)
-        r = spawn(opts, name, &p, on_exit, &out->pid);
-    if (r == 0) {
+        r = spawn(opts, name, &p, on_exit, out);
+    if (r != 0) {
+        fm_cell_free(bt_steal(out->cell));
+    } else {
         out->call_fd = take_fd(&p.calls[1]);
         out->reply_fd = take_fd(&p.replies[0]);
         out->output_fd = take_fd(&p.output[0]);

@@ -3,6 +3,7 @@
 #ifndef FUNCMGR_LAUNCH_H
 #define FUNCMGR_LAUNCH_H
 
+#include "funcmgr/cell.h"
 #include "funcmgr/instance.h"
 
 /* Descriptors of a runtime, see docs/frames.md. */
@@ -13,7 +14,8 @@
 struct fm_process {
     pid_t pid; /* leads its own process group */
     int call_fd, reply_fd;
-    int output_fd; /* the child's standard output and error */
+    int output_fd;        /* the child's standard output and error */
+    struct fm_cell *cell; /* what it is locked into, owned; may be NULL */
 };
 
 /* Start the process of the instance `name` (FUNCTION.NUMBER). 0: it runs, *out is filled,

@@ -34,6 +34,7 @@ struct manager {
     struct bt_list unsent; /* env.unsent */
     struct hub *hub;
     struct fm_pool *pools; /* conf->functions.n, in that order */
+    struct fm_backend backend;
     struct fm_rule *rules; /* conf->rules.n */
     size_t n_pools;        /* initialised */
     struct fm_calls calls;
@@ -307,6 +308,9 @@ static int create_env(struct manager *m)
         return bt_origin(BT_EIO, "/dev/null cannot be opened");
     for (int i = 0; r == 0 && i < FM_N_LANGUAGES; i++)
         r = open_source(m, (enum fm_language)i);
+    fm_backend_init(&m->backend, m->env.loop, "", m->env.work_dir,
+                    (enum fm_backend_choice)m->conf->limits_backend);
+    m->env.backend = &m->backend;
     return r;
 }
 
@@ -325,6 +329,7 @@ static void free_manager(void *self)
         fm_rule_deinit(&m->rules[i]);
     for (size_t i = 0; i < m->n_pools; i++)
         fm_pool_deinit(&m->pools[i]);
+    fm_backend_deinit(&m->backend);
     bt_mbox_free(m->env.mbox);
     bt_loop_free(m->env.loop);
     for (int i = 0; i < FM_N_LANGUAGES; i++) {

@@ -26,9 +26,9 @@ static void emit(struct fm_output *o)
         o->held = 0;
     }
     o->line[o->len] = '\0';
-    if (o->lines++ < FM_OUTPUT_BURST)
-        bt_log(BT_LOG_INFO, "FUNC-OUTPUT", "a function printed",
-               "instance=%s line=\"%s\"", o->name, o->line);
+    if (o->lines++ < o->max_lines)
+        bt_log_own(BT_LOG_INFO, "FUNC-OUTPUT", "a function printed",
+                   "instance=%s line=\"%s\"", o->name, o->line);
     else
         o->held++;
     o->len = 0;
@@ -39,7 +39,7 @@ static void take(struct fm_output *o, const uint8_t *p, size_t len)
     while (len > 0) {
         const uint8_t *end = memchr(p, '\n', len);
         size_t n = end != NULL ? (size_t)(end - p) : len;
-        size_t keep = BT_MIN(n, FM_OUTPUT_LINE - o->len);
+        size_t keep = BT_MIN(n, o->max_line - o->len);
 
         memcpy(o->line + o->len, p, keep);
         o->len += keep;
@@ -90,6 +90,8 @@ void fm_output_start(struct fm_output *o, struct bt_loop *loop, const char *name
     o->name = name;
     o->chunk = chunk;
     o->fd = fd;
+    o->max_lines = o->max_lines > 0 ? o->max_lines : FM_OUTPUT_BURST;
+    o->max_line = o->max_line > 0 ? o->max_line : FM_OUTPUT_LINE;
     o->window = bt_loop_ms(loop);
     bt_io_init(&o->io, fd, on_readable);
     bt_io_start(loop, &o->io, BT_READ);

@@ -6,8 +6,9 @@
 #include "core/buf.h"
 #include "core/loop.h"
 
-#define FM_OUTPUT_LINE      1024u /* bytes of a line; the rest of it is dropped */
-#define FM_OUTPUT_BURST     100u  /* lines per window */
+#define FM_OUTPUT_LINE      1024u /* bytes of a line, when nothing else is said */
+#define FM_OUTPUT_LINE_MAX  3072u
+#define FM_OUTPUT_BURST     100u /* lines per window, when nothing else is said */
 #define FM_OUTPUT_WINDOW_MS 1000u
 
 struct fm_output {
@@ -16,7 +17,9 @@ struct fm_output {
     uint8_t *chunk;   /* FM_READ_CHUNK bytes, borrowed */
     int fd;           /* -1 when closed */
     struct bt_io io;
-    char line[FM_OUTPUT_LINE + 1];
+    unsigned max_lines; /* in a window; 0 = FM_OUTPUT_BURST; set before the start */
+    size_t max_line;    /* bytes, the rest of a line is dropped; 0 = FM_OUTPUT_LINE */
+    char line[FM_OUTPUT_LINE_MAX + 1];
     size_t len;
     uint64_t window; /* loop ms at which the window began */
     unsigned lines;  /* in this window */

@@ -373,6 +373,8 @@ static int copy_env(const struct fm_function_conf *conf, struct bt_slice **out)
 int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
                  const struct fm_env *env, struct fm_interp *interp)
 {
+    int r;
+
     *p = (struct fm_pool){ .conf = conf, .env = env, .interp = *interp };
     *interp = (struct fm_interp){ 0 };
     p->owner = (struct fm_instance_owner){ p,         on_ready, on_answered, on_room,
@@ -383,7 +385,8 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
     bt_list_init(&p->waiting);
     bt_timer_init(&p->evict_timer, fm_pool_on_evict);
     bt_timer_init(&p->backoff_timer, fm_pool_on_backoff);
-    return copy_env(conf, &p->extra_env);
+    r = fm_limits_new(env->backend, conf, env->work_dir, &p->interp, &p->limits);
+    return r != 0 ? r : copy_env(conf, &p->extra_env);
 }
 
 void fm_pool_deinit(struct fm_pool *p)
@@ -394,6 +397,7 @@ void fm_pool_deinit(struct fm_pool *p)
     bt_timer_stop(p->env->loop, &p->backoff_timer);
     fm_interp_deinit(&p->interp);
     bt_free(p->extra_env);
+    fm_limits_unref(p->limits);
     *p = (struct fm_pool){ 0 };
 }
 
@@ -409,16 +413,24 @@ int fm_pool_reconfigure(struct fm_pool *p, const struct fm_function_conf *conf,
                         struct fm_interp *interp)
 {
     struct bt_slice *extra_env;
+    struct fm_limits *limits = NULL;
     int r = copy_env(conf, &extra_env);
 
+    if (r == 0)
+        r = fm_limits_new(p->env->backend, conf, p->env->work_dir, interp, &limits);
     if (r != 0) {
+        bt_free(extra_env);
         fm_interp_deinit(interp);
         return r;
     }
+    fm_limits_unref(p->limits);
+    p->limits = limits;
     fm_interp_deinit(&p->interp);
     bt_free(p->extra_env);
     p->interp = *interp;
     *interp = (struct fm_interp){ 0 };
+    if (limits != NULL)
+        limits->interp = &p->interp;
     p->extra_env = extra_env;
     p->conf = conf;
     bt_timer_start(p->env->loop, &p->evict_timer, (uint64_t)conf->evict,

@@ -26,6 +26,7 @@ struct fm_pool {
     const struct fm_env *env;
     struct fm_interp interp; /* owned */
     struct bt_slice *extra_env;
+    struct fm_limits *limits; /* a reference; NULL: the environment has no backend */
     struct fm_instance_owner owner;
     struct bt_list idle;    /* most recently used first */
     struct bt_list busy;    /* may get more calls */
@@ -54,7 +55,8 @@ struct fm_pool {
     void (*drained)(void *arg); /* once after fm_pool_close, when no instance is left */
 };
 
-/* interp is taken, also on failure. 0 or BT_ENOMEM; _deinit either way. */
+/* interp is taken, also on failure. 0, or BT_ENOMEM, or BT_ECONF (limits.h); _deinit
+ * either way. */
 int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
                  const struct fm_env *env, struct fm_interp *interp) BT_MUST_CHECK;
 /* No instance may be left. */

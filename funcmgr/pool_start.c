@@ -167,6 +167,7 @@ static void start_one(struct fm_pool *p)
         .max_message = (size_t)c->max_message,
         .timeout = c->timeout,
         .concurrency = c->concurrency,
+        .limits = p->limits,
     };
     struct fm_instance *in = fm_instance_new(&opts);
     int r = in != NULL ? fm_instance_start(in) : BT_ENOMEM;
