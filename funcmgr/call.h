@@ -40,6 +40,7 @@ struct fm_call {
     void (*done)(struct fm_call *call, const struct fm_result *result);
     /* The pool's and the instance's. */
     struct fm_instance *in; /* it was sent to; NULL while it waits in the pool */
+    size_t charged;         /* bytes in the pool's queue */
     bool begun;             /* it counts as running: its time passes */
     bool alone;             /* ran in an instance that broke: nothing runs beside it */
     bool cancelled;         /* nobody wants the result any more */

@@ -34,7 +34,7 @@ static void unqueue(struct fm_pool *p, struct fm_call *call)
 {
     bt_list_remove(&call->link);
     p->n_waiting--;
-    p->waiting_bytes -= call->message.payload.len;
+    p->waiting_bytes -= call->charged;
 }
 
 static struct fm_call *first_waiting(const struct fm_pool *p)
@@ -49,7 +49,8 @@ static void put_waiting(struct fm_pool *p, struct fm_call *call, bool front)
     call->in = NULL;
     call->begun = false;
     p->n_waiting++;
-    p->waiting_bytes += call->message.payload.len;
+    call->charged = call->message.payload.len;
+    p->waiting_bytes += call->charged;
     if (front)
         bt_list_push_front(&p->waiting, &call->link);
     else
