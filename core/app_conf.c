@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/app_tree.h"
 #include "core/conf_priv.h"
 #include "core/error.h"
 #include "core/mem.h"
@@ -205,10 +206,9 @@ static void report_nothing(struct bt_conf_ctx *ctx, bool of_master)
 {
     bt_conf_report(ctx, true, (struct bt_yaml_pos){ .line = 1, .column = 1 },
                    "nothing to run: expected a section hub: or functions:%s",
-                   of_master
-                       ? " (of the original's files, a module's service.yml can be run: "
-                         "-c FILE)"
-                       : "");
+                   of_master ? ", or services that are modules of this program in "
+                               "`services` or " BT_APP_APPLICATION
+                             : "");
 }
 
 /* ---- the table of this process ---- */
@@ -254,20 +254,37 @@ static int make_table(struct bt_app *app, unsigned run)
     return 0;
 }
 
+/* The files of the original's master, when it is those. */
+static int join_tree(struct bt_app *app, struct bt_yaml **doc, unsigned chosen)
+{
+    struct bt_yaml_node *root = bt_yaml_root(*doc);
+
+    if (chosen != 0 && root == NULL)
+        return 0;
+    if (root != NULL && root->kind == BT_YAML_MAP &&
+        sections_given(app->modules, root) != 0)
+        return 0;
+    return bt_app_tree_is(root)
+               ? bt_app_tree_load(app->ctx, app->modules, doc, &app->tree)
+               : 0;
+}
+
 /* A section that was given but not chosen is checked all the same. */
 static int apply(struct bt_app *app, struct bt_yaml *doc, unsigned chosen)
 {
     struct bt_yaml_node *root = bt_yaml_root(doc);
     unsigned given = 0;
-    bool of_master = false;
-    int r;
+    bool of_master = root != NULL && root->kind == BT_YAML_MAP && is_of_master(root);
+    int r = 0;
 
-    if (root != NULL && root->kind == BT_YAML_MAP) {
-        of_master = is_of_master(root);
+    if (root != NULL && root->kind == BT_YAML_MAP)
         r = wrap_own_file(app->modules, doc);
-        if (r != 0)
-            return r;
-        root = bt_yaml_root(doc);
+    if (r == 0)
+        r = join_tree(app, &doc, chosen);
+    if (r != 0)
+        return r;
+    root = bt_yaml_root(doc);
+    if (root != NULL && root->kind == BT_YAML_MAP) {
         warn_not_yet(app->ctx, root);
         given = sections_given(app->modules, root);
     }
@@ -370,6 +387,7 @@ const char *bt_app_find_file(const char *given)
         "etc/baetyl/baetyl.yml",
         "etc/baetyl/conf.yml",
         "etc/baetyl/service.yml",
+        BT_APP_APPLICATION,
     };
 
     if (given != NULL)
@@ -405,6 +423,11 @@ int bt_app_print(const struct bt_app *app, struct bt_buf *out)
     return bt_conf_print(app->table, app->conf, out);
 }
 
+int bt_app_print_services(const struct bt_app *app, struct bt_buf *out)
+{
+    return app->tree != NULL ? bt_app_tree_print(app->tree, out) : 0;
+}
+
 /* clang-format off */
 static const char markdown_intro[] =
     "# Configuration\n"
@@ -417,9 +440,11 @@ static const char markdown_intro[] =
     "Without `-c` the first of\n"
     "`etc/baetyl/baetyl.yml`, `etc/baetyl/conf.yml` and "
     "`etc/baetyl/service.yml` in the\n"
-    "working directory is read. `bridge:`, `agent:` and `services:` are "
-    "not available yet and\n"
-    "are warned about.\n"
+    "working directory is read. The original's whole folder with "
+    "`var/db/baetyl/application.yml`\n"
+    "works, too: [migration.md](migration.md). `bridge:` and `agent:` are "
+    "not available yet and are\n"
+    "warned about.\n"
     "\n"
     "* A key with dots is a path through nested mappings; `a: {b: 1}` and "
     "`a.b: 1` are the\n"

@@ -43,6 +43,7 @@ struct bt_app_conf {
     char *api_socket; /* path; "" = none */
 };
 
+struct bt_app_tree;
 struct bt_app {
     struct bt_conf_ctx *ctx;
     const struct bt_app_modules *modules;
@@ -50,6 +51,7 @@ struct bt_app {
     void *
         sections[BT_APP_MAX_MODULES]; /* NULL: the module does not run; else its struct */
     const struct bt_conf_table *table; /* of conf and the sections together */
+    struct bt_app_tree *tree;          /* of the original's files; NULL: not from those */
 };
 
 /* Choose modules by their names, "hub,funcmgr". NULL or "" chooses what the file has a
@@ -75,6 +77,9 @@ void *bt_app_section(const struct bt_app *app, const char *module);
 /* Borrows from app. */
 struct bt_log_conf bt_app_log_conf(const struct bt_app *app);
 int bt_app_print(const struct bt_app *app, struct bt_buf *out) BT_MUST_CHECK;
+/* What the services of the original's application.yml are here, a line each; nothing for
+ * another configuration. */
+int bt_app_print_services(const struct bt_app *app, struct bt_buf *out) BT_MUST_CHECK;
 /* docs/config.md. */
 int bt_app_markdown(const struct bt_app_modules *modules,
                     struct bt_buf *out) BT_MUST_CHECK;

@@ -74,22 +74,6 @@ static struct bt_app *load(const struct options *o, bool files)
     return NULL;
 }
 
-int bt_cmd_check(int argc, char **argv)
-{
-    struct options o = { 0 };
-    int first = parse(&check_usage, argc, argv, &o);
-    struct bt_app *app;
-
-    if (first < 0)
-        return bt_cli_status(first);
-    app = load(&o, true);
-    if (app == NULL)
-        return BT_CLI_FAILED;
-    bt_app_free(app);
-    puts("OK!");
-    return BT_CLI_OK;
-}
-
 static int print(int r, struct bt_buf *text)
 {
     if (r == 0 && fwrite(text->data, 1, text->len, stdout) != text->len)
@@ -100,6 +84,24 @@ static int print(int r, struct bt_buf *text)
     return r == 0 ? BT_CLI_OK : BT_CLI_FAILED;
 }
 
+int bt_cmd_check(int argc, char **argv)
+{
+    struct options o = { 0 };
+    struct bt_buf text = { 0 };
+    int first = parse(&check_usage, argc, argv, &o), r;
+    struct bt_app *app;
+
+    if (first < 0)
+        return bt_cli_status(first);
+    app = load(&o, true);
+    if (app == NULL)
+        return BT_CLI_FAILED;
+    r = bt_app_print_services(app, &text);
+    bt_app_free(app);
+    if (r == 0)
+        r = bt_buf_append_str(&text, "OK!\n");
+    return print(r, &text);
+}
 int bt_cmd_config(int argc, char **argv)
 {
     struct options o = { 0 };

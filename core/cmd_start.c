@@ -52,8 +52,10 @@ static const struct bt_cli_usage usage = {
         "Run the modules that the configuration has a section for, in the foreground,\n"
         "until SIGTERM or SIGINT; a second one forces the end. Without -c the first\n"
         "of etc/baetyl/baetyl.yml, conf.yml and service.yml in the working directory\n"
-        "is read; without any a hub listens on tcp://127.0.0.1:1883. SIGHUP opens\n"
-        "the log file again and takes over a changed configuration.",
+        "is read, and with a conf.yml of the original's master the services of\n"
+        "var/db/baetyl/application.yml; without any a hub listens on\n"
+        "tcp://127.0.0.1:1883. SIGHUP opens the log file again and takes over a\n"
+        "changed configuration.",
     .opts = opts,
     .n_opts = BT_ARRAY_LEN(opts),
 };

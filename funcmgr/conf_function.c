@@ -18,8 +18,8 @@ static const struct bt_conf_row function_rows[] = {
                 "Folder of the code, relative to the working directory.", .max = 4096,
                 .flags = BT_CONF_PATH),
     BT_CONF_ROW(struct fm_function_conf, "service", STRING, service, NULL,
-                "Name of the runtime's service in application.yml.",
-                .flags = BT_CONF_IGNORED),
+                "Name of the service in application.yml whose image is the runtime and "
+                "whose service.yml has handler and codedir."),
     BT_CONF_ROW(struct fm_function_conf, "env", STRINGS, env, NULL,
                 "Environment variables of the instances, each NAME=value.",
                 .match = "^[A-Za-z_][A-Za-z0-9_]*="),
@@ -78,11 +78,11 @@ static void check_function(struct bt_conf_ctx *ctx, void *obj)
     struct fm_function_conf *c = obj;
 
     if (c->runtime == NULL || c->handler == NULL || c->codedir == NULL)
-        bt_conf_error_at(ctx, obj, "name",
-                         "the function needs all of runtime, handler and codedir%s",
-                         c->service != NULL ? "; a service of application.yml cannot be "
-                                              "used as its runtime yet"
-                                            : "");
+        bt_conf_error_at(
+            ctx, obj, "name", "the function needs all of runtime, handler and codedir%s",
+            c->service != NULL ? "; those of a service are taken only when var/db/baetyl/"
+                                 "application.yml is read, which has that service"
+                               : "");
     else if (strrchr(c->handler, '.') == NULL || c->handler[0] == '.' ||
              strrchr(c->handler, '.')[1] == '\0')
         bt_conf_error_at(ctx, obj, "handler",

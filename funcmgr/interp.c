@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ static const struct alias aliases[] = {
     { "python", FM_PYTHON, { "python3", "python", "python2" } },
     { "python2", FM_PYTHON, { "python2", "python2.7", NULL } },
     { "python27", FM_PYTHON, { "python2.7", "python2", NULL } },
+    { "python36", FM_PYTHON, { "python3.6", "python3", NULL } },
     { "node", FM_NODE, { "node", "nodejs", NULL } },
 };
 
@@ -174,10 +176,29 @@ int fm_interp_find(const char *runtime, const char *search, struct fm_interp *ou
     return found(path, a.language, out);
 }
 
+int fm_interp_lookup(const char *runtime, struct fm_interp *out, struct bt_buf *why)
+{
+    const char *path = getenv("PATH");
+
+    return fm_interp_find(runtime, path != NULL ? path : "/usr/bin:/bin", out, why);
+}
+
+int fm_interp_absent(const char *runtime, const struct bt_buf *why, struct fm_interp *out)
+{
+    *out = (struct fm_interp){ .path = bt_strdup(runtime) };
+    (void)language_of(runtime, &out->language);
+    out->missing = bt_strndup(why->data, why->len);
+    if (out->path != NULL && out->missing != NULL)
+        return 0;
+    fm_interp_deinit(out);
+    return BT_ENOMEM;
+}
+
 void fm_interp_deinit(struct fm_interp *interp)
 {
     bt_free(interp->path);
-    interp->path = NULL;
+    bt_free(interp->missing);
+    interp->path = interp->missing = NULL;
 }
 
 /* Python: no environment, no user's packages, no slow site files (the runtime loads those

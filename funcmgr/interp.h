@@ -11,6 +11,8 @@ enum fm_language { FM_PYTHON, FM_NODE };
 struct fm_interp {
     char *path; /* absolute; owned */
     enum fm_language language;
+    char *missing; /* why there is none; owned. Path is then the runtime's name, which is
+                      looked up again at every start of an instance. NULL: there is one */
 };
 
 /* Find the program for a runtime name in the folders of `search` (as in PATH). 0,
@@ -18,6 +20,13 @@ struct fm_interp {
  * Free with _deinit. */
 int fm_interp_find(const char *runtime, const char *search, struct fm_interp *out,
                    struct bt_buf *why) BT_MUST_CHECK;
+/* The same in the folders of PATH. */
+int fm_interp_lookup(const char *runtime, struct fm_interp *out,
+                     struct bt_buf *why) BT_MUST_CHECK;
+/* An interpreter that is not there, with the text of why; instances do not start until it
+ * is. 0 or BT_ENOMEM. */
+int fm_interp_absent(const char *runtime, const struct bt_buf *why,
+                     struct fm_interp *out) BT_MUST_CHECK;
 void fm_interp_deinit(struct fm_interp *interp);
 /* Arguments that start the embedded runtime, whose source is open as descriptor
  * FM_SOURCE_FD; argv has room for FM_INTERP_ARGS. Static strings except argv[0], which is

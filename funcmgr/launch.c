@@ -99,12 +99,21 @@ static int spawn(const struct fm_instance_opts *o, const char *name,
 int fm_launch(const struct fm_instance_opts *opts, const char *name,
               struct bt_child_exit *on_exit, struct fm_process *out)
 {
+    struct fm_instance_opts with = *opts;
+    struct fm_interp found bt_cleanup(fm_interp_deinit) = { 0 };
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
     struct pipes p;
-    int r = open_pipes(&p);
+    int r;
 
     out->cell = NULL;
+    if (opts->interp->missing != NULL) { /* somebody may have installed it since */
+        if (fm_interp_lookup(opts->interp->path, &found, &why) != 0)
+            return BT_ECONF;
+        with.interp = &found;
+    }
+    r = open_pipes(&p);
     if (r == 0)
-        r = spawn(opts, name, &p, on_exit, out);
+        r = spawn(&with, name, &p, on_exit, out);
     if (r != 0) {
         fm_cell_free(bt_steal(out->cell));
     } else {

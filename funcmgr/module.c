@@ -156,25 +156,33 @@ static int check_codedir(const struct manager *m, const struct fm_function_conf 
     return BT_ECONF;
 }
 
+/* A function of the original's application.yml does not keep its neighbours from running:
+ * its messages wait until the interpreter is there. */
+static int without_runtime(const struct fm_function_conf *c, const struct bt_buf *why,
+                           struct fm_interp *interp)
+{
+    bt_log(BT_LOG_ERROR, "FUNC-RUNTIME",
+           c->service != NULL ? "a function's runtime is not installed; the others run"
+                              : "a function's runtime is not installed",
+           "function=%s runtime=%s reason=\"%.*s\"", c->name, c->runtime, (int)why->len,
+           (const char *)why->data);
+    return c->service != NULL ? fm_interp_absent(c->runtime, why, interp) : BT_ECONF;
+}
+
 static int create_pool(struct manager *m, const struct fm_function_conf *c)
 {
-    const char *path = getenv("PATH");
     struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
     struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
     int r = check_codedir(m, c);
-    int found =
-        fm_interp_find(c->runtime, path != NULL ? path : "/usr/bin:/bin", &interp, &why);
+    int found = fm_interp_lookup(c->runtime, &interp, &why);
 
-    if (found == BT_EINVAL) {
-        bt_log(BT_LOG_ERROR, "FUNC-RUNTIME", "a function's runtime is not installed",
-               "function=%s runtime=%s reason=\"%.*s\"", c->name, c->runtime,
-               (int)why.len, (const char *)why.data);
-        return BT_ECONF;
-    }
+    if (found == BT_EINVAL)
+        found = without_runtime(c, &why, &interp);
     if (found != 0 || r != 0)
         return found != 0 ? found : r;
-    bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function", "function=%s program=%s", c->name,
-           interp.path);
+    if (interp.missing == NULL)
+        bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function",
+               "function=%s runtime=%s program=%s", c->name, c->runtime, interp.path);
     r = fm_pool_init(&m->pools[m->n_pools++], c, &m->env, &interp);
     m->pools[m->n_pools - 1].arg = m;
     m->pools[m->n_pools - 1].drained = on_drained;

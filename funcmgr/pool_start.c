@@ -174,7 +174,8 @@ static void start_one(struct fm_pool *p)
 
     if (r != 0) {
         fm_instance_free(in);
-        fm_pool_start_failed(p, bt_error_text(r));
+        fm_pool_start_failed(p, p->interp.missing != NULL ? p->interp.missing
+                                                          : bt_error_text(r));
         return;
     }
     in->generation = p->generation;

@@ -126,7 +126,7 @@ TEST(not_found)
 TEST(arguments)
 {
     static char path[] = "/usr/bin/python3";
-    struct fm_interp interp = { path, FM_PYTHON };
+    struct fm_interp interp = { .path = path, .language = FM_PYTHON };
     char *argv[FM_INTERP_ARGS];
     char source[32];
 
