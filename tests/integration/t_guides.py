@@ -260,15 +260,27 @@ def services_are_shown(t):
 
 @test
 def a_function_without_its_interpreter(t):
-    """It says why, and the others run."""
-    s = functions_docker(t, python27=False, start=False)
+    """It says why; the others run, and its messages wait until the interpreter is there."""
+    manager = "function-manager-conf/service.yml"
+    s = functions_docker(
+        t, (manager, "topic: t/py2hi", "topic: t/py2hi\n      qos: 1"),
+        (manager, "topic: t\n(?=    function:\n      name: python27)", "topic: t\n      qos: 1\n"),
+        (manager, "  - name: python27-sayhi\n", "  - name: python27-sayhi\n    backoff:\n      max: 500ms\n"),
+        python27=False, start=False)
     s.only_here()
     s.start()
     contains(s.says(), "a function's runtime is not installed; the others run")
     contains(s.says(), "no program python2.7 or python2 in the folders of PATH")
-    device = s.device(("t/py3hi", 0))
+    device = s.device(("t/py3hi", 0), ("t/py2hi", 1))
     device.send(raw.publish("t", b'{"id":1}', qos=1, pid=1)).expect(PUBACK)
     equal(device.message(20)["topic"], "t/py3hi", "the neighbour's answer")
+    device.quiet(1)
+    if not os.environ.get("PYTHON27"):
+        return
+    os.symlink(os.environ["PYTHON27"], os.path.join(s.bin, "python2.7"))
+    m = device.message(20)
+    equal((m["topic"], m["qos"]), ("t/py2hi", 1), "when it is installed")
+    is_hello(json.loads(m["payload"]), "python27-sayhi", {"id": 1}, qos=1)
 
 
 @test
