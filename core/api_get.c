@@ -14,13 +14,13 @@
 #include "core/error.h"
 #include "core/sys.h"
 
-#define TIMEOUT_S 90
+#define TIMEOUT_S 90 /* for a part of the answer to a GET */
 #define STEP      16384u
 
-static int connect_to(const char *path)
+static int connect_to(const char *path, time_t timeout_s)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
-    struct timeval limit = { .tv_sec = TIMEOUT_S };
+    struct timeval limit = { .tv_sec = timeout_s };
     int fd, saved;
 
     memcpy(sa.sun_path, path, strlen(path) + 1);
@@ -37,17 +37,25 @@ static int connect_to(const char *path)
     return -1;
 }
 
-static int exchange(int fd, const struct bt_buf *request, struct bt_buf *answer)
+/* A server that refuses closes before it has read all; its answer is there then. */
+static int send_all(int fd, struct bt_slice data)
 {
     size_t sent = 0;
 
-    while (sent < request->len) {
-        ssize_t n = send(fd, request->data + sent, request->len - sent, MSG_NOSIGNAL);
+    while (sent < data.len) {
+        ssize_t n = send(fd, data.ptr + sent, data.len - sent, MSG_NOSIGNAL);
 
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n < 0)
-            return BT_EIO;
+            return errno == EPIPE || errno == ECONNRESET ? 0 : BT_EIO;
         sent += (size_t)n;
     }
+    return 0;
+}
+
+static int receive(int fd, struct bt_buf *answer)
+{
     for (;;) {
         int r = bt_buf_reserve(answer, STEP);
         ssize_t n;
@@ -86,32 +94,52 @@ static int understand(const struct bt_buf *answer, unsigned *status, struct bt_b
     return BT_EINVAL;
 }
 
-int bt_api_get(const char *socket_path, const char *target, unsigned *status,
-               struct bt_buf *body)
+static int put_request(const struct bt_api_ask *a, struct bt_buf *out)
 {
-    struct bt_buf request bt_cleanup(bt_buf_deinit) = { 0 };
+    return bt_buf_printf(out,
+                         "%s %s HTTP/1.1\r\nHost: baetyl\r\nConnection: close\r\n"
+                         "Content-Length: %zu\r\n\r\n",
+                         a->method, a->target, a->body.len);
+}
+
+int bt_api_ask(const struct bt_api_ask *a, unsigned *status, struct bt_buf *body)
+{
+    struct bt_buf head bt_cleanup(bt_buf_deinit) = { 0 };
     struct bt_buf answer bt_cleanup(bt_buf_deinit) = { .max = BT_API_GET_MAX };
     int fd, r;
 
-    if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+    if (strlen(a->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return BT_ELIMIT;
-    r = bt_buf_printf(
-        &request, "GET %s HTTP/1.1\r\nHost: baetyl\r\nConnection: close\r\n\r\n", target);
+    r = put_request(a, &head);
     if (r != 0)
         return r;
-    fd = connect_to(socket_path);
+    /* How long a call may take is the function's affair. */
+    fd = connect_to(a->socket_path, a->patient ? 0 : TIMEOUT_S);
     if (fd < 0)
         return BT_EIO;
-    r = exchange(fd, &request, &answer);
+    r = send_all(fd, (struct bt_slice){ head.data, head.len });
+    if (r == 0)
+        r = send_all(fd, a->body);
+    if (r == 0)
+        r = receive(fd, &answer);
     (void)close(fd);
     return r == 0 ? understand(&answer, status, body) : r;
 }
 
-int bt_api_put_param(struct bt_buf *target, const char *name, const char *value)
+int bt_api_get(const char *socket_path, const char *target, unsigned *status,
+               struct bt_buf *body)
+{
+    struct bt_api_ask a = {
+        .socket_path = socket_path, .method = "GET", .target = target, .body = { NULL, 0 }
+    };
+
+    return bt_api_ask(&a, status, body);
+}
+
+int bt_api_put_encoded(struct bt_buf *target, const char *value)
 {
     static const char hex[] = "0123456789ABCDEF";
-    bool first = memchr(target->data, '?', target->len) == NULL;
-    int r = bt_buf_printf(target, "%c%s=", first ? '?' : '&', name);
+    int r = 0;
 
     for (const uint8_t *p = (const uint8_t *)value; *p != '\0' && r == 0; p++) {
         bool plain = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
@@ -121,4 +149,12 @@ int bt_api_put_param(struct bt_buf *target, const char *name, const char *value)
         r = plain ? bt_buf_append_u8(target, *p) : bt_buf_append(target, text, 3);
     }
     return r;
+}
+
+int bt_api_put_param(struct bt_buf *target, const char *name, const char *value)
+{
+    bool first = memchr(target->data, '?', target->len) == NULL;
+    int r = bt_buf_printf(target, "%c%s=", first ? '?' : '&', name);
+
+    return r == 0 ? bt_api_put_encoded(target, value) : r;
 }

@@ -98,6 +98,8 @@ int bt_cmd_config(int argc, char **argv);
 int bt_cmd_version(int argc, char **argv);
 int bt_cmd_why(int argc, char **argv);
 int bt_cmd_clients(int argc, char **argv);
+int bt_cmd_call(int argc, char **argv);
+int bt_cmd_functions(int argc, char **argv);
 int bt_cmd_metrics(int argc, char **argv);
 int bt_cmd_passwd(int argc, char **argv);
 int bt_cmd_pub(int argc, char **argv);

@@ -31,6 +31,8 @@ static const struct bt_cli_command commands[] = {
     { "passwd", "make a hash of a password", bt_cmd_passwd },
     { "pub", "publish messages to a broker", bt_cmd_pub },
     { "sub", "subscribe to topics of a broker and print messages", bt_cmd_sub },
+    { "call", "call a function", bt_cmd_call },
+    { "functions", "list the functions of the running process", bt_cmd_functions },
     { "why", "say why messages do or do not arrive", bt_cmd_why },
     { "clients", "list the clients of the running hub", bt_cmd_clients },
     { "metrics", "print the metrics of the running process", bt_cmd_metrics },
