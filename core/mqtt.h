@@ -141,6 +141,10 @@ struct bt_mqtt_user {
 /* Iterate user properties of a decoded block: *pos starts at 0; false at the end. */
 bool bt_mqtt_user_next(struct bt_slice raw, size_t *pos, struct bt_mqtt_user *out);
 
+/* A block without its length, as the hub keeps it with a message: checked for packets of
+ * type `where`. *out must be zero and borrows raw. 0 or a reason code. */
+int bt_mqtt_props_read(struct bt_slice raw, unsigned where,
+                       struct bt_mqtt_props *out) BT_MUST_CHECK;
 /* Set one property from text, for command lines. name is the standard's with dashes
  * ("content-type"), where a packet type or 0 for the will. The text is borrowed.
  * BT_EINVAL: unknown name (user properties go by users), not allowed there, or the value

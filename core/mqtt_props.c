@@ -188,15 +188,18 @@ static void store(struct bt_mqtt_props *out, const struct item *item)
 
 int bt_mqtt_props_decode(struct bt_mqtt_cur *c, unsigned where, struct bt_mqtt_props *out)
 {
-    struct bt_mqtt_cur block = { 0 };
-    struct item item = { 0 };
     uint32_t len = cur_varint(c);
+    struct bt_slice raw = cur_take(c, len);
 
-    out->raw = cur_take(c, len);
-    if (c->bad)
-        return BT_MQTT_MALFORMED;
-    block.p = out->raw.ptr;
-    block.end = out->raw.ptr + out->raw.len;
+    return c->bad ? BT_MQTT_MALFORMED : bt_mqtt_props_read(raw, where, out);
+}
+
+int bt_mqtt_props_read(struct bt_slice raw, unsigned where, struct bt_mqtt_props *out)
+{
+    struct bt_mqtt_cur block = { .p = raw.ptr, .end = raw.ptr + raw.len };
+    struct item item = { 0 };
+
+    out->raw = raw;
     while (block.p < block.end) {
         const struct row *row;
         int r;

@@ -229,6 +229,7 @@ static int hub_create(const struct bt_module_env *env, void **out)
     hub->super = env->super;
     hub->main_loop = env->main_loop;
     hub->api = env->api;
+    hub_reply_guards_init(&hub->reply_guards);
     r = build(hub);
     if (r == 0)
         r = hub_query_add(hub, hub->api);
@@ -319,6 +320,7 @@ static void hub_free(void *self)
     hub_retain_free(hub->retain);
     hub_sys_free(hub->sys);
     hub_settings_unref(hub->settings);
+    hub_reply_guards_deinit(&hub->reply_guards);
     hub_throttle_free(hub->throttle);
     bt_free(hub);
 }

@@ -135,10 +135,11 @@ struct hub_delivery {
     struct bt_slice topic, payload;
     uint8_t qos; /* as delivered: min(message, subscription) */
     bool dup, retain;
-    bool answered;       /* hub_client_answer has it */
-    uint16_t pid;        /* 0 at QoS 0 */
-    uint64_t token;      /* of the session's window */
-    struct hub_msg *msg; /* holds topic and payload */
+    bool answered;         /* hub_client_answer has it */
+    uint16_t pid;          /* 0 at QoS 0 */
+    uint64_t token;        /* of the session's window */
+    struct bt_slice props; /* of the message, encoded: bt_mqtt_props_read */
+    struct hub_msg *msg;   /* holds topic, payload and properties */
 };
 
 struct hub_sub {
@@ -153,6 +154,9 @@ struct hub_client_opts {
     uint16_t window; /* unacknowledged QoS 1 and 2 deliveries, 1..65535 */
     const struct hub_sub *subs;
     size_t n_subs;
+    /* It answers by Response Topic: the hub refuses messages to its subscriptions whose
+     * publisher may not itself publish to the Response Topic that they name. */
+    bool guards;
     struct bt_loop *loop;
     void *arg;
     /* reason: BT_MQTT_SUCCESS or why the login or a subscription was refused. */
@@ -183,6 +187,16 @@ int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice 
  * (BT_MQTT_PID_IN_USE). */
 int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const char *topic,
                       struct bt_slice payload, uint8_t qos, uint64_t token) BT_MUST_CHECK;
+/* The two above with properties: the block that bt_mqtt_encode_props makes, without its
+ * length. They count as payload where the size is limited. */
+struct hub_publish {
+    struct bt_slice topic, payload, props;
+    uint8_t qos;
+    bool retain;
+    uint64_t token;
+    struct hub_delivery *input; /* NULL, or as for hub_client_answer */
+};
+int hub_client_send(struct hub_client *c, const struct hub_publish *p) BT_MUST_CHECK;
 /* Takes d. ok false: not processed; QoS 1 and 2 are delivered again when the session next
  * connects. ok true at QoS 2: PUBREC and PUBCOMP in one. */
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok);

@@ -7,6 +7,7 @@
 
 #include "core/metric.h"
 #include "hub/access/auth.h"
+#include "hub/access/reply_guard.h"
 #include "hub/access/throttle.h"
 #include "hub/hub.h"
 #include "hub/route/match.h"
@@ -37,6 +38,7 @@ struct hub {
     struct hub_listener *listeners; /* served by worker 0 */
     uint32_t n_workers;
     struct hub_worker *workers[HUB_MAX_WORKERS];
+    struct hub_reply_guards reply_guards; /* topics with an answer by Response Topic */
     struct bt_metric_source gauges;
     struct hub_status *status; /* NULL: not asked for */
     struct bt_api *api;        /* NULL: no control socket */

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/access/reply_guard.h"
 #include "hub/net/conn.h"
 #include "hub/observe/recorder.h"
 #include "hub/protocol/props.h"
@@ -78,6 +79,9 @@ static int on_publish(struct hub_conn *c, const uint8_t *p, size_t n)
         }
     }
     refused = check_publish(c, &m);
+    if (refused == 0 && c->version == BT_MQTT_50 &&
+        bt_unlikely(!hub_reply_guard_permits(c->worker->hub, s, m.topic, &props)))
+        refused = BT_MQTT_NOT_AUTHORIZED;
     if (bt_unlikely(refused != 0))
         hub_refused(s, HUB_REFUSED_PUBLISH, m.topic, refused);
     if (refused != 0 && c->version != BT_MQTT_50)

@@ -5,6 +5,8 @@
  * highest source QoS, then highest target QoS. */
 #include <string.h>
 
+#include "hub/access/reply_guard.h"
+#include "hub/hub_internal.h"
 #include "hub/worker.h"
 
 #define MAX_HOPS 32u
@@ -70,6 +72,9 @@ static void each_copy(struct hub_worker *w, const struct hub_pub *pub,
             .origin = pub->origin,
             .hops = (uint8_t)(pub->hops + 1),
         };
+        /* Nobody has looked whether its publisher may publish there. */
+        if (copy.props.len > 0 && hub_reply_guarded(&w->hub->reply_guards, copy.topic))
+            copy.props.len = 0;
         if (!fn(w, &copy, arg))
             return;
     }

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "hub/access/check.h"
+#include "hub/access/reply_guard.h"
 #include "hub/observe/recorder.h"
 #include "hub/observe/sys.h"
 #include "hub/protocol/props.h"
@@ -35,6 +36,7 @@ struct hub_client {
     struct hub_client_opts opts;
     char *id, *username, *password;
     struct hub_sub *subs;
+    struct hub_reply_guard *guards; /* one for each of subs, or NULL */
     bool closed;
     struct hub_link link;
     struct bt_list all; /* worker's locals */
@@ -65,9 +67,12 @@ static void client_unref(struct hub_client *c)
     if (atomic_fetch_sub(&c->refs, 1) != 1)
         return;
     bt_mbox_free(c->mbox);
+    for (size_t i = 0; c->guards != NULL && i < c->opts.n_subs; i++)
+        hub_reply_guard_remove(&c->hub->reply_guards, &c->guards[i]);
     for (size_t i = 0; c->subs != NULL && i < c->opts.n_subs; i++)
         bt_free((void *)(uintptr_t)c->subs[i].filter);
     bt_free(c->subs);
+    bt_free(c->guards);
     bt_free(c->id);
     bt_free(c->username);
     bt_free(c->password);
@@ -135,6 +140,7 @@ static void link_publish(struct hub_link *l, const struct hub_out *o)
         .retain = o->retain,
         .pid = o->pid,
         .token = o->token,
+        .props = hub_msg_props(msg),
         .msg = msg,
     };
     if (o->qos == 0)
@@ -358,6 +364,7 @@ static void on_publish(struct hub_client *c, struct request *q)
     struct hub_pub pub = {
         .topic = hub_msg_topic(m),
         .payload = hub_msg_payload(m),
+        .props = hub_msg_props(m),
         .qos = m->qos,
         .retain = m->retain,
         .msg = hub_msg_ref(m),
@@ -478,6 +485,18 @@ static int copy_subs(struct hub_client *c, const struct hub_client_opts *o)
     return 0;
 }
 
+static int add_guards(struct hub_client *c)
+{
+    c->guards = bt_calloc(c->opts.n_subs + 1, sizeof(*c->guards));
+    if (c->guards == NULL)
+        return BT_ENOMEM;
+    for (size_t i = 0; i < c->opts.n_subs; i++) {
+        c->guards[i].filter = slice_of(c->subs[i].filter);
+        hub_reply_guard_add(&c->hub->reply_guards, &c->guards[i]);
+    }
+    return 0;
+}
+
 static int fill_client(struct hub_client *c, const struct hub_client_opts *o)
 {
     c->opts = *o;
@@ -529,6 +548,8 @@ int hub_client_open(struct hub *hub, const struct hub_client_opts *opts,
     c->hub = hub;
     atomic_init(&c->refs, 2); /* the module's and the worker's */
     r = fill_client(c, opts);
+    if (r == 0 && opts->guards)
+        r = add_guards(c);
     if (r == 0)
         r = ask(c, new_request(REQ_OPEN));
     if (r != 0) {
@@ -549,7 +570,8 @@ static int ask_publish(struct hub_client *c, const struct hub_pub *pub, uint64_t
     if (!bt_mqtt_topic_ok(pub->topic) || pub->qos > 2 ||
         !hub_topic_allowed(c->hub, pub->topic))
         return BT_EINVAL;
-    if (pub->payload.len > hub_max_payload(c->hub, pub->topic.len))
+    if (pub->props.len > UINT16_MAX ||
+        pub->payload.len + pub->props.len > hub_max_payload(c->hub, pub->topic.len))
         return BT_ELIMIT;
     q = new_request(REQ_PUBLISH);
     if (q == NULL)
@@ -574,17 +596,33 @@ int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice 
     return ask_publish(c, &pub, 0, token);
 }
 
+int hub_client_send(struct hub_client *c, const struct hub_publish *p)
+{
+    const struct hub_pub pub = { .topic = p->topic,
+                                 .payload = p->payload,
+                                 .props = p->props,
+                                 .qos = p->qos,
+                                 .retain = p->retain };
+    int r;
+
+    if (p->input != NULL && (p->qos == 0 || p->input->qos == 0))
+        return BT_EINVAL;
+    r = ask_publish(c, &pub, p->input != NULL ? p->input->token : 0, p->token);
+    if (p->input != NULL)
+        p->input->answered = r == 0;
+    return r;
+}
+
 int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const char *topic,
                       struct bt_slice payload, uint8_t qos, uint64_t token)
 {
-    const struct hub_pub pub = { .topic = slice_of(topic),
-                                 .payload = payload,
-                                 .qos = qos };
-    int r = qos == 0 || input->qos == 0 ? BT_EINVAL
-                                        : ask_publish(c, &pub, input->token, token);
+    const struct hub_publish p = { .topic = slice_of(topic),
+                                   .payload = payload,
+                                   .qos = qos,
+                                   .token = token,
+                                   .input = input };
 
-    input->answered = r == 0;
-    return r;
+    return hub_client_send(c, &p);
 }
 
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok)

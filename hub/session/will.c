@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "hub/access/reply_guard.h"
 #include "hub/protocol/props.h"
 #include "hub/session/quota.h"
 #include "hub/worker.h"
@@ -100,6 +101,16 @@ void hub_will_lost(struct hub_session *s)
     hub_worker_need_tick(s->worker);
 }
 
+/* What it may do now counts. */
+static bool may_publish(struct hub_session *s, const struct hub_pub *pub)
+{
+    struct bt_mqtt_props props = { 0 };
+
+    return hub_session_may_publish(s, pub->topic) &&
+           bt_mqtt_props_read(pub->props, BT_MQTT_PUBLISH, &props) == 0 &&
+           hub_reply_guard_permits(s->worker->hub, s, pub->topic, &props);
+}
+
 void hub_will_publish(struct hub_session *s)
 {
     struct hub_msg *m;
@@ -118,7 +129,7 @@ void hub_will_publish(struct hub_session *s)
         .origin = s->addr,
         .msg = s->will->expiry_s == 0 ? hub_quota_renewed(m) : NULL,
     };
-    if (s->principal != NULL && hub_session_may_publish(s, pub.topic))
+    if (s->principal != NULL && may_publish(s, &pub))
         (void)hub_route(s->worker, &pub, NULL);
     else
         bt_log(BT_LOG_WARN, "HUB-WILL", "will is not permitted any more", "client=%s",
