@@ -324,6 +324,8 @@ void fm_frame_in_deinit(struct fm_frame_in *in)
 
 int fm_frame_in_feed(struct fm_frame_in *in, const void *data, size_t len)
 {
+    if (in->off == in->buf.len && in->buf.cap > FM_FRAME_KEEP)
+        fm_frame_in_deinit(in);
     if (in->off > 0) {
         bt_buf_consume(&in->buf, in->off);
         in->off = 0;

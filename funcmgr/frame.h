@@ -9,6 +9,8 @@
 
 #define FM_FRAME_VERSION 1u
 #define FM_FRAME_PREFIX  5u
+/* A buffer that grew beyond this for one message is given back afterwards. */
+#define FM_FRAME_KEEP ((size_t)256 * 1024)
 /* The first frames, before a limit is agreed on. */
 #define FM_FRAME_MAX_HELLO ((size_t)64 * 1024)
 

@@ -59,7 +59,7 @@ static unsigned status_of(const struct fm_result *result)
         unsigned status;
     } table[] = {
         { FM_FAILED, 500 },      { FM_TIMEOUT, 504 }, { FM_BROKEN, 502 },
-        { FM_NOT_STARTED, 503 }, { FM_STOPPED, 503 },
+        { FM_NOT_STARTED, 503 }, { FM_STOPPED, 503 }, { FM_OVERLOADED, 429 },
     };
 
     /* One that came back too large is the function's fault, not the client's. */

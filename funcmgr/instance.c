@@ -422,6 +422,8 @@ static bool write_some(struct fm_instance *in)
     if (in->out_off == in->out.len || in->out_off >= FM_UNSENT_BYTES) {
         bt_buf_consume(&in->out, in->out_off);
         in->out_off = 0;
+        if (in->out.len == 0 && in->out.cap > 2 * FM_UNSENT_BYTES)
+            bt_buf_deinit(&in->out);
     }
     bt_io_set(loop_of(in), &in->call_io, in->out.len > 0 ? BT_WRITE : 0);
     return true;

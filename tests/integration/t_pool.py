@@ -4,7 +4,7 @@ import os
 import time
 
 import raw
-from harness import HUB, check, contains, equal, test, until
+from harness import HUB, check, contains, equal, need_tool, test, until
 from raw import session
 
 CONFIG = """functions:
@@ -87,11 +87,11 @@ while True:
 
 
 class Function:
-    def __init__(self, t, instance="{max: 1}", qos=1, code=HANDLER, threads=False):
+    def __init__(self, t, instance="{max: 1}", qos=1, code=HANDLER, threads=False, runtime="python3"):
         self.t, self.qos, self.pid = t, qos, 0
         folder = t.folder()
         os.mkdir(os.path.join(folder, "f"))
-        runtime = "python3"
+        self.source = "index.js" if runtime == "node" else "index.py"
         if threads:
             runtime = os.path.join(folder, "python3-threads")
             with open(runtime, "w") as f:
@@ -104,7 +104,7 @@ class Function:
         self.c = session(t, self.s, "device", ("f/out", 1))
 
     def write(self, code):
-        with open(os.path.join(self.folder, "f", "index.py"), "w") as f:
+        with open(os.path.join(self.folder, "f", self.source), "w") as f:
             f.write(code)
 
     def send(self, **event):
@@ -203,6 +203,53 @@ def crash_with_calls_sent_ahead_loses_none(t):
     got = f.replies(300)
     contains(got[200]["errorMessage"], "transport is closing")
     equal(numbers(got), [i if i != 200 else None for i in range(300)], "order")
+
+
+@test
+def kill_9_with_calls_sent_ahead_loses_none(t):
+    f = Function(t)
+    f.c = session(t, f.s, "keeper", ("f/out", 1), clean=False)
+    f.send(n=-1)
+    f.replies(1)
+    sent = 600
+    for i in range(sent):
+        f.send(n=i)
+    acked, seen = 0, set()
+    while acked < sent:
+        kind, flags, body = f.c.packet(10)
+        acked += kind == raw.PUBACK
+        if kind == raw.PUBLISH and len(seen) < 200:
+            n = 2 + int.from_bytes(body[:2], "big")
+            f.c.send(raw.packet(0x40, body[n:n + 2]))
+            seen.add(json.loads(body[n + 2:])["n"])
+    f.s.kill()
+    f.s.start()
+    f.c = raw.Raw(t, f.s.port)
+    f.c.login("keeper", clean=False)
+    while len(seen) < sent:
+        seen.update(numbers(f.replies(1)))
+    equal(seen, set(range(sent)), "every acknowledged message")
+
+
+@test
+def node_runs_asynchronous_handlers_at_once(t):
+    need_tool("node")
+    f = Function(t, "{max: 1, concurrency: 16}", runtime="node", code="""
+exports.handler = async (event) => {
+  if (event.exit) process.exit(1);
+  await new Promise((resolve) => setTimeout(resolve, event.sleep * 1000 || 0));
+  return {n: event.n, pid: process.pid};
+};
+""")
+    f.send(n=0)
+    f.replies(1)
+    start = time.monotonic()
+    for i in range(16):
+        f.send(n=i, sleep=0.5 - i * 0.01)
+    got = f.replies(16)
+    check(time.monotonic() - start < 2, "they ran at once")
+    equal(len(set(m["pid"] for m in got)), 1, "in one process")
+    equal(sorted(numbers(got)), list(range(16)), "replies")
 
 
 @test
