@@ -14,5 +14,5 @@ if [ ! -x "$out" ] || [ -n "$(find tests/bench -name '*.[ch]' -newer "$out")" ];
     fi
     # shellcheck disable=SC2046,SC2086
     "$cc" -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. \
-        $(ls tests/bench/*.c | grep -v -e bench_store -e tls_) tests/bench/tls_$tls.c -o "$out" $libs
+        $(ls tests/bench/*.c | grep -v -e bench_s -e tls_) tests/bench/tls_$tls.c -o "$out" $libs
 fi

@@ -24,7 +24,7 @@ function owner(pattern, files, library) {
 }
 
 BEGIN {
-    owner("^(sqlite3[a-z]*\\.h)$", "core/db.c core/db_io.c", "SQLite")
+    owner("^(sqlite3[a-z]*\\.h)$", "core/db.c core/db_io.c funcmgr/sql_db.c", "SQLite")
     owner("^ev(\\+\\+)?\\.h$", "core/loop.c core/mbox.c", "libev")
     owner("^yaml\\.h$", "core/yaml.c", "libyaml")
     owner("^yyjson\\.h$", "core/json.c", "yyjson")
