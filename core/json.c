@@ -222,13 +222,16 @@ void bt_json_sorter_deinit(struct bt_json_sorter *s)
 int bt_json_sort(struct bt_json_sorter *s, const struct bt_json_val *v)
 {
     size_t n = yyjson_obj_size(val(v)), i = 0;
-    int r = make_room(s, n);
-    struct bt_json_member *items = s->items + s->n;
+    struct bt_json_member *items;
     yyjson_obj_iter it;
     yyjson_val *key;
 
-    if (r != 0 || !yyjson_obj_iter_init(val(v), &it))
-        return r;
+    if (n == 0)
+        return 0;
+    if (make_room(s, n) != 0)
+        return BT_ENOMEM;
+    items = s->items + s->n;
+    (void)yyjson_obj_iter_init(val(v), &it);
     for (; (key = yyjson_obj_iter_next(&it)) != NULL; i++) {
         struct bt_json_member m = { text_of(key), mine(key + 1) };
 

@@ -2,7 +2,12 @@
  * file: runtime, handler, codedir, env. */
 #include <string.h>
 
+#include "core/error.h"
 #include "funcmgr/conf_priv.h"
+#include "funcmgr/sql.h"
+#include "funcmgr/sql_plan.h"
+
+#define MAX_NAME 1024u /* of a handler that is a name */
 
 static const char *const order_kinds[] = { "none", "strict", NULL };
 
@@ -11,9 +16,10 @@ static const struct bt_conf_row function_rows[] = {
                 "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
     BT_CONF_ROW(struct fm_function_conf, "runtime", STRING, runtime, NULL,
                 "Interpreter: python, python2, python2.7, python3, python3.11, node, "
-                "node20 and the like, or an absolute path."),
+                "node20 and the like, or an absolute path; or sql."),
     BT_CONF_ROW(struct fm_function_conf, "handler", STRING, handler, NULL,
-                "File and function, as in index.handler.", .max = 1024),
+                "File and function, as in index.handler; for sql the statement.",
+                .max = (int64_t)FM_SQL_MAX_STATEMENT),
     BT_CONF_ROW(struct fm_function_conf, "codedir", STRING, codedir, NULL,
                 "Folder of the code, relative to the working directory.", .max = 4096,
                 .flags = BT_CONF_PATH),
@@ -73,21 +79,42 @@ static const struct bt_conf_row function_rows[] = {
                         "Which files an instance may see."),
 };
 
-static void check_function(struct bt_conf_ctx *ctx, void *obj)
+static void check_statement(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
 {
-    struct fm_function_conf *c = obj;
+    struct fm_sql *sql = NULL;
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
 
+    if (c->handler == NULL)
+        bt_conf_error_at(ctx, c, "name", "the function needs a handler, the statement");
+    else if (fm_sql_new(c->handler, &sql, &why) == BT_EINVAL)
+        bt_conf_error_at(ctx, c, "handler", "the statement is wrong %.*s", (int)why.len,
+                         (const char *)why.data);
+    fm_sql_free(sql);
+}
+
+static void check_program(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
+{
     if (c->runtime == NULL || c->handler == NULL || c->codedir == NULL)
         bt_conf_error_at(
-            ctx, obj, "name", "the function needs all of runtime, handler and codedir%s",
+            ctx, c, "name", "the function needs all of runtime, handler and codedir%s",
             c->service != NULL ? "; those of a service are taken only when var/db/baetyl/"
                                  "application.yml is read, which has that service"
                                : "");
     else if (strrchr(c->handler, '.') == NULL || c->handler[0] == '.' ||
-             strrchr(c->handler, '.')[1] == '\0')
-        bt_conf_error_at(ctx, obj, "handler",
-                         "\"%s\": expected file.function, as in index.handler",
+             strrchr(c->handler, '.')[1] == '\0' || strlen(c->handler) > MAX_NAME)
+        bt_conf_error_at(ctx, c, "handler",
+                         "\"%.100s\": expected file.function, as in index.handler",
                          c->handler);
+}
+
+static void check_function(struct bt_conf_ctx *ctx, void *obj)
+{
+    struct fm_function_conf *c = obj;
+
+    if (c->runtime != NULL && strcmp(c->runtime, FM_SQL_RUNTIME) == 0)
+        check_statement(ctx, c);
+    else
+        check_program(ctx, c);
     if (c->min > c->max)
         bt_conf_error_at(ctx, obj, "instance.min", "%u is more than instance.max, %u",
                          (unsigned)c->min, (unsigned)c->max);

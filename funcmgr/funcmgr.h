@@ -74,8 +74,8 @@ enum fm_backend_choice {
 
 struct fm_function_conf {
     char *name;
-    char *runtime; /* python, python3.11, node, /usr/bin/python3, ... */
-    char *handler; /* file.function */
+    char *runtime; /* python, python3.11, node, /usr/bin/python3, ..., sql */
+    char *handler; /* file.function; for sql the statement */
     char *codedir; /* relative to the working directory, or absolute */
     char *service;
     struct bt_conf_strings env; /* NAME=value */

@@ -169,7 +169,36 @@ static int without_runtime(const struct fm_function_conf *c, const struct bt_buf
     return c->service != NULL ? fm_interp_absent(c->runtime, why, interp) : BT_ECONF;
 }
 
-static int create_pool(struct manager *m, const struct fm_function_conf *c)
+/* After its initialisation. */
+static void count_pool(struct manager *m)
+{
+    struct fm_pool *pool = &m->pools[m->n_pools++];
+
+    pool->arg = m;
+    pool->drained = on_drained;
+}
+
+static int create_sql(struct manager *m, const struct fm_function_conf *c)
+{
+    struct fm_interp none = { 0 };
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+    struct fm_pool *pool = &m->pools[m->n_pools];
+    int r = fm_pool_init(pool, c, &m->env, &none);
+
+    count_pool(m);
+    if (r == 0)
+        r = fm_sql_new(c->handler, &pool->sql, &why);
+    if (r == BT_EINVAL)
+        bt_log(BT_LOG_ERROR, "FUNC-SQL", "a function's statement is wrong",
+               "function=%s reason=\"%.*s\"", c->name, (int)why.len,
+               (const char *)why.data);
+    if (r == 0)
+        bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function", "function=%s runtime=sql",
+               c->name);
+    return r == BT_EINVAL ? BT_ECONF : r;
+}
+
+static int create_process(struct manager *m, const struct fm_function_conf *c)
 {
     struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
     struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
@@ -183,10 +212,15 @@ static int create_pool(struct manager *m, const struct fm_function_conf *c)
     if (interp.missing == NULL)
         bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function",
                "function=%s runtime=%s program=%s", c->name, c->runtime, interp.path);
-    r = fm_pool_init(&m->pools[m->n_pools++], c, &m->env, &interp);
-    m->pools[m->n_pools - 1].arg = m;
-    m->pools[m->n_pools - 1].drained = on_drained;
+    r = fm_pool_init(&m->pools[m->n_pools], c, &m->env, &interp);
+    count_pool(m);
     return r;
+}
+
+static int create_pool(struct manager *m, const struct fm_function_conf *c)
+{
+    return strcmp(c->runtime, FM_SQL_RUNTIME) == 0 ? create_sql(m, c)
+                                                   : create_process(m, c);
 }
 
 static int create_pools(struct manager *m)

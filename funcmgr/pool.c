@@ -192,6 +192,8 @@ void fm_pool_call(struct fm_pool *p, struct fm_call *call)
 
     if (p->closing) {
         finish(call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
+    } else if (p->sql != NULL) {
+        fm_sql_call(p->sql, call, (size_t)p->conf->max_message);
     } else if (is_full(p, call)) {
         snprintf(message, sizeof(message),
                  "rpc error: code = ResourceExhausted desc = too many calls wait for "
@@ -397,6 +399,7 @@ void fm_pool_deinit(struct fm_pool *p)
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
     fm_interp_deinit(&p->interp);
+    fm_sql_free(p->sql);
     bt_free(p->extra_env);
     fm_limits_unref(p->limits);
     *p = (struct fm_pool){ 0 };
@@ -406,6 +409,8 @@ void fm_pool_start(struct fm_pool *p)
 {
     uint64_t evict = (uint64_t)p->conf->evict;
 
+    if (p->sql != NULL)
+        return;
     bt_timer_start(p->env->loop, &p->evict_timer, evict, evict);
     fm_pool_start_wanted(p);
 }

@@ -327,11 +327,14 @@ int fm_sql_db_new(const char *sql, struct fm_sql_run *run, struct fm_sql_db **ou
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &db->stmt,
                                 &rest);
-    if (rc == SQLITE_OK && *rest == '\0') {
+    if (rc == SQLITE_OK && *rest == '\0' && sqlite3_column_count(db->stmt) > 0) {
         *out = db;
         return 0;
     }
-    r = rc == SQLITE_NOMEM ? BT_ENOMEM : bt_buf_append_str(why, fm_sql_db_error(db));
+    if (rc == SQLITE_NOMEM)
+        r = BT_ENOMEM;
+    else
+        r = bt_buf_append_str(why, rc == SQLITE_OK ? "no select" : fm_sql_db_error(db));
     fm_sql_db_free(db);
     return r != 0 ? r : BT_EINVAL;
 }

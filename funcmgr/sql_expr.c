@@ -43,7 +43,7 @@ BT_PRINTF(2, 3)
 int fm_sql_fail(struct fm_sql_parser *p, const char *fmt, ...)
 {
     struct bt_slice rest = { p->lex.text.ptr + p->tok.at, p->lex.text.len - p->tok.at };
-    int n = (int)BT_MIN(rest.len, (size_t)NEAR);
+    const uint8_t *line = rest.len > 0 ? memchr(rest.ptr, '\n', rest.len) : NULL;
     char text[256];
     va_list args;
     int r;
@@ -52,11 +52,14 @@ int fm_sql_fail(struct fm_sql_parser *p, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     p->why->len = 0;
+    if (line != NULL)
+        rest.len = (size_t)(line - rest.ptr);
     if (rest.len == 0)
         r = bt_buf_printf(p->why, "at its end: %s", text);
     else
-        r = bt_buf_printf(p->why, "at character %zu, `%.*s%s`: %s", p->tok.at + 1, n,
-                          (const char *)rest.ptr, rest.len > NEAR ? "..." : "", text);
+        r = bt_buf_printf(p->why, "at character %zu, `%.*s%s`: %s", p->tok.at + 1,
+                          (int)BT_MIN(rest.len, (size_t)NEAR), (const char *)rest.ptr,
+                          rest.len > NEAR ? "..." : "", text);
     return r != 0 ? r : BT_EINVAL;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/mqtt.h"
 #include "funcmgr/sql_expr.h"
 
 static const struct {
@@ -165,8 +166,14 @@ int fm_sql_parse(struct bt_slice text, struct fm_sql_plan *plan, struct bt_buf *
     struct fm_sql_parser p = { .lex = { text, 0 }, .plan = plan, .why = why };
 
     *plan = (struct fm_sql_plan){ 0 };
+    if (!bt_mqtt_utf8_ok(text)) {
+        int r = bt_buf_append_str(why, "in that it is not UTF-8");
+
+        return r != 0 ? r : BT_EINVAL;
+    }
     if (text.len > FM_SQL_MAX_STATEMENT) {
-        int r = bt_buf_printf(why, "it is longer than %zu bytes", FM_SQL_MAX_STATEMENT);
+        int r = bt_buf_printf(why, "in that it is longer than %zu bytes",
+                              FM_SQL_MAX_STATEMENT);
 
         return r != 0 ? r : BT_EINVAL;
     }

@@ -6,9 +6,9 @@
 #include "core/clock.h"
 #include "funcmgr/sql.h"
 
-#define PAYLOAD                                                                      \
-    "{\"id\":%d,\"device\":\"boiler-17\",\"time\":1795420917,\"temperature\":71.25,"   \
-    "\"pressure\":1.013,\"unit\":{\"t\":\"C\",\"p\":\"bar\"},\"status\":\"running\","  \
+#define PAYLOAD                                                                       \
+    "{\"id\":%d,\"device\":\"boiler-17\",\"time\":1795420917,\"temperature\":71.25,"  \
+    "\"pressure\":1.013,\"unit\":{\"t\":\"C\",\"p\":\"bar\"},\"status\":\"running\"," \
     "\"tags\":[\"north\",\"hall 3\",\"line 2\"],\"serial\":\"A8-4471-00092-X\"}"
 
 static struct bt_slice text(const char *s)

@@ -188,7 +188,8 @@ TEST(values)
         { "select a + 0 as x", "{\"a\":9007199254740993}", "{\"x\":9007199254740993}" },
         { "select - -a as x, +a as y, ~a as z, - - 1 as w", "{\"a\":5}",
           "{\"w\":1,\"x\":5,\"y\":5,\"z\":-6}" },
-        { "select 1 + 2 * 3 as x, (1 + 2) * 3 as y, 'a'||1+2 as z, 6 & 3 | 8 as b, 1<<4>>1 as s",
+        { "select 1 + 2 * 3 as x, (1 + 2) * 3 as y, 'a'||1+2 as z, 6 & 3 | 8 as b, "
+          "1<<4>>1 as s",
           "{}", "{\"b\":10,\"s\":8,\"x\":7,\"y\":9,\"z\":2}" },
         { "select first || ' ' || last as name", "{\"first\":\"A\",\"last\":\"B\"}",
           "{\"name\":\"A B\"}" },
@@ -197,18 +198,22 @@ TEST(values)
           "{\"a\":0.5,\"b\":5.0,\"c\":1000.0}" },
         { "select null as n, true as t, FALSE as f", "{}",
           "{\"f\":false,\"n\":null,\"t\":true}" },
-        { "select a > 3 as hot, not a as n, a is null as z, a in (1,5) as i, a like '5' as l",
+        { "select a > 3 as hot, not a as n, a is null as z, a in (1,5) as i, a like "
+          "'5' as l",
           "{\"a\":5}", "{\"hot\":true,\"i\":true,\"l\":true,\"n\":false,\"z\":false}" },
         { "select b > 3 as x, (a > 3) as y, (a > 3) + 1 as z", "{\"a\":5}",
           "{\"x\":null,\"y\":true,\"z\":2}" },
-        { "select coalesce(on, false) as a, coalesce(x, true) as b, iif(x is null, a, 2) as c",
+        { "select coalesce(on, false) as a, coalesce(x, true) as b, iif(x is null, a, "
+          "2) as c",
           "{\"on\":true,\"a\":false}", "{\"a\":true,\"b\":true,\"c\":false}" },
         { "select coalesce(x, o) as x, case when 1 then l end as y",
           "{\"o\":{\"b\":1,\"a\":[2]},\"l\":[3]}",
           "{\"x\":{\"a\":[2],\"b\":1},\"y\":[3]}" },
-        { "select case when t < 0 then 'ice' when t < 100 then 'water' else 'steam' end as x",
+        { "select case when t < 0 then 'ice' when t < 100 then 'water' else 'steam' "
+          "end as x",
           "{\"t\":20}", "{\"x\":\"water\"}" },
-        { "select case t when 1 then 'one' end as x, case when t=2 then t>1 else false end as b",
+        { "select case t when 1 then 'one' end as x, case when t=2 then t>1 else "
+          "false end as b",
           "{\"t\":2}", "{\"b\":true,\"x\":null}" },
         { "select cast(a as integer) as i, cast(b as text) as t, cast(a as real) as r",
           "{\"a\":\"12\",\"b\":1}", "{\"i\":12,\"r\":12.0,\"t\":\"1\"}" },
@@ -226,25 +231,31 @@ TEST(functions)
           "\"topic\":\"t\"}" },
         { "select upper(a) as u, lower(a) as l, length(a) as n, substr(a,2,2) as s",
           "{\"a\":\"aBcD\"}", "{\"l\":\"abcd\",\"n\":4,\"s\":\"Bc\",\"u\":\"ABCD\"}" },
-        { "select trim(' x ') as a, ltrim(' x') as b, rtrim('xx-', '-') as c, replace(a,'l','L') as d",
+        { "select trim(' x ') as a, ltrim(' x') as b, rtrim('xx-', '-') as c, "
+          "replace(a,'l','L') as d",
           "{\"a\":\"hello\"}", "{\"a\":\"x\",\"b\":\"x\",\"c\":\"xx\",\"d\":\"heLLo\"}" },
-        { "select instr(a, 'o') as x, instr(a, 'z') as y, instr(a, n) as z, instr(b, b) as w",
+        { "select instr(a, 'o') as x, instr(a, 'z') as y, instr(a, n) as z, instr(b, "
+          "b) as w",
           "{\"a\":\"h\xc3\xa4llo\",\"b\":\"\"}", "{\"w\":1,\"x\":5,\"y\":0,\"z\":null}" },
         { "select printf('%05.1f|%d|%s', a, 3, 'x') as x, format('%%') as y",
           "{\"a\":2.25}", "{\"x\":\"002.3|3|x\",\"y\":\"%\"}" },
         { "select round(a) as x, round(a, 1) as y, abs(-3) as z, sign(-2.5) as s",
           "{\"a\":2.25}", "{\"s\":-1,\"x\":2.0,\"y\":2.3,\"z\":3}" },
-        { "select floor(2.7) as a, ceil(2.1) as b, sqrt(9) as c, power(2, 10) as d, mod(7.5, 2) as e, floor(5) as f",
+        { "select floor(2.7) as a, ceil(2.1) as b, sqrt(9) as c, power(2, 10) as d, "
+          "mod(7.5, 2) as e, floor(5) as f",
           "{}", "{\"a\":2.0,\"b\":3.0,\"c\":3.0,\"d\":1024.0,\"e\":1.5,\"f\":5}" },
         { "select sqrt(-1) as a, ln('x') as b, power(x, 2) as c", "{}",
           "{\"a\":null,\"b\":null,\"c\":null}" },
-        { "select ifnull(x, 1) as a, nullif(1, 1) as b, min(3, 1, 2) as c, max('a', 'b') as d",
+        { "select ifnull(x, 1) as a, nullif(1, 1) as b, min(3, 1, 2) as c, max('a', "
+          "'b') as d",
           "{}", "{\"a\":1,\"b\":null,\"c\":1,\"d\":\"b\"}" },
         { "select typeof(a) as a, typeof(b) as b, typeof(c) as c", "{\"a\":1,\"b\":1.0}",
           "{\"a\":\"integer\",\"b\":\"real\",\"c\":\"null\"}" },
-        { "select concat(a, 'b') as x, concat_ws('-', 1, 2) as y, hex('a') as h, char(65) as c",
+        { "select concat(a, 'b') as x, concat_ws('-', 1, 2) as y, hex('a') as h, "
+          "char(65) as c",
           "{\"a\":1}", "{\"c\":\"A\",\"h\":\"61\",\"x\":\"1b\",\"y\":\"1-2\"}" },
-        { "select datetime(timestamp(), 'unixepoch') as at, strftime('%Y', 0, 'unixepoch') as y",
+        { "select datetime(timestamp(), 'unixepoch') as at, strftime('%Y', 0, "
+          "'unixepoch') as y",
           "{}", "{\"at\":\"2026-11-23 08:01:57\",\"y\":\"1970\"}" },
     };
 
@@ -356,8 +367,8 @@ TEST(what_cannot_be_computed_is_said)
     memset(big + n, 'x', sizeof(big) - n - 3);
     strcpy(big + sizeof(big) - 3, "\"}");
     CHECK_STR(
-        run("select length(a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||"
-            "a||a||a||a||a||a||a||a||a||a||a) as x",
+        run("select length(a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||a||"
+            "a||a||a||a||a||a||a||a||a||a||a||a) as x",
             big),
         "invalid input: a text in the statement would be longer than 1 MiB");
     CHECK_STR(run("select length(a) as n", big), "{\"n\":39991}");
@@ -387,10 +398,13 @@ TEST(errors_name_the_place)
         { "delete from x", "", "at character 1, `delete from x`: expected `select`" },
         { "select", "", "at its end: expected a value" },
         { "select a wher id < 10", "",
-          "at character 10, `wher id < 10`: expected `,`, `as`, an operator, `where` or the end" },
+          "at character 10, `wher id < 10`: expected `,`, `as`, an operator, `where` "
+          "or the end" },
         { "select * from t where id < 10 and a like 'x'", "",
-          "at character 10, `from t where id < 10 and...`: there is no `from`: the rule's "
-          "subscribe.topic says which messages come; use topic() in the condition to tell "
+          "at character 10, `from t where id < 10 and...`: there is no `from`: the "
+          "rule's "
+          "subscribe.topic says which messages come; use topic() in the condition to "
+          "tell "
           "them apart" },
         { "select a where", "", "at its end: expected a value" },
         { "select a,", "", "at its end: expected a value" },
@@ -452,7 +466,8 @@ TEST(errors_name_the_place)
           "at character 9, `.1 as x`: expected `,`, `as`, an operator, "
           "`where` or the end" },
         { "select a[x] as x", "",
-          "at character 10, `x] as x`: expected the number of an item, or a name in quotes" },
+          "at character 10, `x] as x`: expected the number of an item, or a name in "
+          "quotes" },
         { "select * limit 1", "",
           "at character 10, `limit 1`: `limit` is not available: each "
           "message is handled for itself" },
@@ -553,4 +568,45 @@ TEST(calls)
     CHECK_INT(last.outcome, FM_OK);
     CHECK_INT(last.payload.len, 0);
     fm_sql_free(sql);
+}
+
+TEST(out_of_memory)
+{
+    static const char statement[] =
+        "select *, upper(a) as u.v, b as u.w, coalesce(c, 1) as c where a like 'x%'";
+    struct fm_message m = message("{\"a\":\"xyz\",\"b\":[1,{\"z\":2}],\"c\":{\"d\":1}}");
+    bool failed = true;
+
+    for (unsigned long nth = 1; failed; nth++) {
+        struct bt_buf why = { 0 };
+        struct fm_sql *sql;
+        struct bt_slice out;
+        const char *error;
+        int r;
+
+        bt_mem_fail_from(nth);
+        r = fm_sql_new(statement, &sql, &why);
+        if (r == 0)
+            r = fm_sql_run(sql, &m, 1000, &out, &error);
+        failed = bt_mem_fail_from(0);
+        CHECK_INT(r, failed ? BT_ENOMEM : 0);
+        if (sql != NULL)
+            CHECK_INT(fm_sql_run(sql, &m, 1000, &out, &error), 0);
+        fm_sql_free(sql);
+        bt_buf_deinit(&why);
+    }
+}
+
+TEST(out_of_memory_while_complaining)
+{
+    for (unsigned long nth = 1; nth < 20; nth++) {
+        struct bt_buf why = { 0 };
+        struct fm_sql *sql;
+        int r;
+
+        bt_mem_fail_from(nth);
+        r = fm_sql_new("select a, f(x)", &sql, &why);
+        CHECK_INT(r, bt_mem_fail_from(0) ? BT_ENOMEM : BT_EINVAL);
+        bt_buf_deinit(&why);
+    }
 }
