@@ -111,7 +111,7 @@ static void check_function(struct bt_conf_ctx *ctx, void *obj)
 {
     struct fm_function_conf *c = obj;
 
-    if (c->runtime != NULL && strcmp(c->runtime, FM_SQL_RUNTIME) == 0)
+    if (fm_sql_is_runtime(c->runtime))
         check_statement(ctx, c);
     else
         check_program(ctx, c);

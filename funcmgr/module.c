@@ -219,8 +219,7 @@ static int create_process(struct manager *m, const struct fm_function_conf *c)
 
 static int create_pool(struct manager *m, const struct fm_function_conf *c)
 {
-    return strcmp(c->runtime, FM_SQL_RUNTIME) == 0 ? create_sql(m, c)
-                                                   : create_process(m, c);
+    return fm_sql_is_runtime(c->runtime) ? create_sql(m, c) : create_process(m, c);
 }
 
 static int create_pools(struct manager *m)

@@ -388,6 +388,8 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
     bt_list_init(&p->waiting);
     bt_timer_init(&p->evict_timer, fm_pool_on_evict);
     bt_timer_init(&p->backoff_timer, fm_pool_on_backoff);
+    if (fm_sql_is_runtime(conf->runtime))
+        return 0;
     r = fm_limits_new(env->backend, conf, env->work_dir, &p->interp, &p->limits);
     return r != 0 ? r : copy_env(conf, &p->extra_env);
 }
@@ -415,13 +417,32 @@ void fm_pool_start(struct fm_pool *p)
     fm_pool_start_wanted(p);
 }
 
+static int replace_statement(struct fm_pool *p, const struct fm_function_conf *conf)
+{
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+    struct fm_sql *sql;
+    int r = fm_sql_new(conf->handler, &sql, &why);
+
+    if (r != 0)
+        return r;
+    fm_sql_free(p->sql);
+    p->sql = sql;
+    p->conf = conf;
+    return 0;
+}
+
 int fm_pool_reconfigure(struct fm_pool *p, const struct fm_function_conf *conf,
                         struct fm_interp *interp)
 {
     struct bt_slice *extra_env;
     struct fm_limits *limits = NULL;
-    int r = copy_env(conf, &extra_env);
+    int r;
 
+    if (p->sql != NULL) {
+        fm_interp_deinit(interp);
+        return replace_statement(p, conf);
+    }
+    r = copy_env(conf, &extra_env);
     if (r == 0)
         r = fm_limits_new(p->env->backend, conf, p->env->work_dir, interp, &limits);
     if (r != 0) {

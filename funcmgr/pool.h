@@ -74,8 +74,9 @@ void fm_pool_cancel(struct fm_pool *p, struct fm_call *call);
  * is ready; until then, and when none gets ready, the old ones serve on. What runs in
  * them ends there. A pause after failing starts is over. */
 void fm_pool_renew(struct fm_pool *p);
-/* The same with another configuration, which outlives the pool; interp is taken. 0 or
- * BT_ENOMEM: nothing has changed. */
+/* The same with another configuration, which outlives the pool; interp is taken. A
+ * function in SQL stays one, and none becomes one. 0, or BT_ENOMEM, or BT_EINVAL (the
+ * statement, which the configuration's check had accepted): nothing has changed. */
 int fm_pool_reconfigure(struct fm_pool *p, const struct fm_function_conf *conf,
                         struct fm_interp *interp) BT_MUST_CHECK;
 /* reason and degraded_since hold while it is FM_DEGRADED. */

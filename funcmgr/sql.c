@@ -25,6 +25,11 @@ struct fm_sql {
     struct bt_buf out;
 };
 
+bool fm_sql_is_runtime(const char *runtime)
+{
+    return runtime != NULL && strcmp(runtime, "sql") == 0;
+}
+
 int fm_sql_new(const char *statement, struct fm_sql **out, struct bt_buf *why)
 {
     struct bt_slice text = { (const uint8_t *)statement, strlen(statement) };

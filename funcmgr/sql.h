@@ -9,9 +9,10 @@
 /* Longest text that an expression handles; what only passes through may be longer. */
 #define FM_SQL_MAX_TEXT 1048576
 
-#define FM_SQL_RUNTIME  "sql"
-
 struct fm_sql;
+
+/* Whether a function with this runtime (or NULL) is a statement. */
+bool fm_sql_is_runtime(const char *runtime);
 
 /* 0, BT_ENOMEM, or BT_EINVAL with what is wrong with the statement, and where, in *why
  * (one line, not logged). *out is NULL unless 0. */

