@@ -14,7 +14,7 @@
 
 /* Of services that run in this process. */
 static const char *const meaningless[] = {
-    "networks", "devices", "restart", "resources", "runtime", "depends_on", "entrypoint",
+    "networks", "devices", "restart", "runtime", "depends_on", "entrypoint",
 };
 
 static int rename_key(struct bt_yaml *doc, struct bt_yaml_node *map, const char *from,

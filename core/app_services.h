@@ -24,6 +24,8 @@ struct bt_app_service {
     char *container_name, *hostname, *network_mode; /* NULL: not written */
     char *image;
     uint32_t replica;
+    char *memory, *cpus, *pids; /* limits of one instance; NULL: not written */
+    char *ignored;
     struct bt_conf_list mounts; /* struct bt_app_mount */
     struct bt_conf_strings ports, args, env;
     const struct bt_app_image *kind; /* NULL: not an official image */

@@ -51,6 +51,21 @@ static struct bt_yaml_node *find_own(const struct bt_app_part *part, const char 
     return NULL;
 }
 
+static int append_variable(struct bt_yaml *doc, struct bt_yaml_node *list,
+                           const char *name, const char *value)
+{
+    struct bt_buf text bt_cleanup(bt_buf_deinit) = { 0 };
+    struct bt_yaml_node *item;
+
+    if (bt_buf_printf(&text, "%s%s", name, value) != 0 || bt_buf_append_u8(&text, 0) != 0)
+        return BT_ENOMEM;
+    item = bt_yaml_new_text(doc, (const char *)text.data, list->pos);
+    if (item == NULL)
+        return BT_ENOMEM;
+    bt_yaml_append(list, item);
+    return 0;
+}
+
 /* The environment of the service, behind what the function has itself. */
 static int add_env(struct bt_yaml *doc, struct bt_yaml_node *function,
                    const struct bt_app_part *part)
@@ -66,14 +81,37 @@ static int add_env(struct bt_yaml *doc, struct bt_yaml_node *function,
     }
     if (env->kind != BT_YAML_LIST)
         return 0;
+    if (append_variable(doc, env, "BAETYL_SERVICE_NAME=", s->name) != 0 ||
+        append_variable(doc, env, "BAETYL_SERVICE_MODE=",
+                        part->view.docker ? "docker" : "native") != 0)
+        return BT_ENOMEM;
     for (size_t i = 0; i < s->env.n; i++) {
-        struct bt_yaml_node *item = bt_yaml_new_text(doc, s->env.items[i], at->pos);
-
-        if (item == NULL)
+        if (append_variable(doc, env, "", s->env.items[i]) != 0)
             return BT_ENOMEM;
-        bt_yaml_append(env, item);
     }
     return 0;
+}
+
+/* The service's limits, unless the function has its own. */
+static int add_limits(struct bt_yaml *doc, struct bt_yaml_node *function,
+                      const struct bt_app_service *s)
+{
+    const struct bt_yaml_node *at = bt_yaml_get(function, "service");
+    const struct {
+        const char *key, *value;
+    } limits[] = { { "memory", s->memory }, { "cpu", s->cpus }, { "pids", s->pids } };
+    struct bt_yaml_node *map = bt_yaml_new_map(doc, at->pos), *node;
+    int r = map != NULL ? 0 : BT_ENOMEM;
+
+    if (bt_yaml_get(function, "limits") != NULL)
+        return 0;
+    for (size_t i = 0; r == 0 && i < BT_ARRAY_LEN(limits); i++) {
+        if (limits[i].value == NULL || strcmp(limits[i].value, "0") == 0)
+            continue;
+        node = bt_yaml_new_text(doc, limits[i].value, at->pos);
+        r = node != NULL ? bt_yaml_put(doc, map, limits[i].key, node) : BT_ENOMEM;
+    }
+    return r != 0 || map->n == 0 ? r : bt_yaml_put(doc, function, "limits", map);
 }
 
 static int put_runtime(struct bt_yaml *doc, struct bt_yaml_node *function,
@@ -110,6 +148,8 @@ static int join(struct bt_app_tree *tree, struct bt_yaml_node *function,
     r = take_over(part->doc, function, own);
     if (r == 0)
         r = put_runtime(part->doc, function, part->view.service);
+    if (r == 0)
+        r = add_limits(part->doc, function, part->view.service);
     return r != 0 ? r : add_env(part->doc, function, part);
 }
 

@@ -18,7 +18,7 @@ static const struct bt_app_mark fm_marks[] = {
 
 static const struct bt_app_module modules[] = {
     { &hub_module, &hub_conf_table, "hub", hub_marks, hub_conf_check_files },
-    { &fm_module, &fm_conf_table, "functions", fm_marks, NULL },
+    { &fm_module, &fm_conf_table, "functions", fm_marks, fm_conf_check_files },
 };
 _Static_assert(BT_ARRAY_LEN(modules) <= BT_APP_MAX_MODULES, "more modules than sections");
 

@@ -129,7 +129,8 @@ static void check_conf(struct bt_conf_ctx *ctx, void *obj)
     check_rule_clients(ctx, c);
     if (c->server_address != NULL)
         bt_conf_warn_at(ctx, obj, "server.address",
-                        "the call service is not available yet and is not started");
+                        "there is no gRPC service; functions are called by HTTP, see "
+                        "functions.http.listen");
 }
 
 const struct bt_conf_table fm_conf_table = {

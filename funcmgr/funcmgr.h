@@ -118,6 +118,8 @@ struct fm_conf {
 };
 
 extern const struct bt_conf_table fm_conf_table;
+/* For `baetyl check`: code folders and interpreters. */
+void fm_conf_check_files(struct bt_conf_ctx *ctx, const void *conf);
 extern const struct bt_module_ops fm_module; /* name "funcmgr" */
 
 #endif

@@ -172,7 +172,9 @@ FILE = re.compile(r"(?<![\w/])((?:[\w.]+/)*[\w-]+\.(?:pem|key))\b")
 
 
 def prepared(text, ca, folder):
-    """A block with its files made, and hashes that are cut short made whole."""
+    """A block with its files and folders made, and hashes that are cut short made whole."""
+    for name in re.findall(r"codedir: ([\w./-]+)", text):
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
     text = re.sub(r"'?\$pbkdf2-sha512\$[^'\s]*\.\.\.'?", PW, text)
     for name in set(FILE.findall(text)):
         path = os.path.join(folder, name)

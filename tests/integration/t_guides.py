@@ -67,7 +67,7 @@ class Tree(Baetyl):
 
     def check(self, *args):
         """(exit status, output, messages) of `baetyl check`."""
-        code, out, err = self.t.command("check", "-w", self.dir, *args)
+        code, out, err = self.t.run(["env", "PATH=" + self.path] + self.program + ["check", "-w", self.dir] + list(args))
         return code, out.decode(), err.decode()
 
     def says(self):
@@ -268,6 +268,10 @@ def a_function_without_its_interpreter(t):
         (manager, "  - name: python27-sayhi\n", "  - name: python27-sayhi\n    backoff:\n      max: 500ms\n"),
         python27=False, start=False)
     s.only_here()
+    code, _, err = s.check()
+    equal(code, 0, err)
+    contains(err, "warning: functions.functions[0].runtime: no program python2.7 or python2 in the folders of PATH: ")
+    contains(err, "until it is installed the messages of \"python27-sayhi\" wait")
     s.start()
     contains(s.says(), "a function's runtime is not installed; the others run")
     contains(s.says(), "no program python2.7 or python2 in the folders of PATH")
@@ -316,6 +320,9 @@ def node_script_guide(t):
                             (b"MQTTBox", b'{"msg":"MQTTBox","type":"non-dict","say":"hello world"}')):
         device.send(raw.publish("node", payload))
         equal(device.message(20)["payload"], result, "result")
+    _, out, _ = t.command("config", "-w", s.dir)
+    contains(out, "        memory: 128m\n", "the limit of the service")
+    contains(out, "BAETYL_SERVICE_NAME=function-sayhi", "the environment")
 
 
 def add_libraries(s):
@@ -392,8 +399,11 @@ def what_is_wrong_is_told_with_its_place(t):
              (1, "error: the service \"function-sayhi3\" has no function \"sayhi3\": add {name: sayhi3, handler: ..., "
               "codedir: ...} to `functions` in var/db/baetyl/function-sayhi-conf/service.yml")),
             (("function-sayhi-conf/service.yml", "codedir: .*", "codedir: 'var/lib/x'"),
-             (0, "function-sayhi-conf/service.yml:4:14: warning: no mount of the service \"function-sayhi3\" holds "
+             (1, "function-sayhi-conf/service.yml:4:14: warning: no mount of the service \"function-sayhi3\" holds "
               "var/lib/x; it is taken as a path of the working directory")),
+            (("function-sayhi-conf/service.yml", "codedir: .*", "codedir: 'var/db/baetyl/function-sayhi/x'"),
+             (1, "function-sayhi-conf/service.yml:4:5: error: functions.functions[0].codedir: "
+              "var/db/baetyl/function-sayhi-code/x: No such file or directory")),
             (("localhub-conf/service.yml", "password: hahaha", "password: [1]"),
              (1, "localhub-conf/service.yml:5:15: error: hub.principals[0].password: "))):
         s = Tree(t, "guide-python")

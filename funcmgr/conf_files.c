@@ -1,0 +1,55 @@
+/* What only the file system can tell of a configuration that is right by itself: code
+ * folders and interpreters. For `baetyl check`; a start finds the same when it creates
+ * the functions.
+ *
+ * Failure: a folder that is not there, an interpreter that is not installed: reported at
+ * the key. A function of an original's service runs without its interpreter in so far as
+ * its messages wait, so that is a warning. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/error.h"
+#include "funcmgr/conf_priv.h"
+#include "funcmgr/interp.h"
+
+static void check_codedir(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
+{
+    struct stat st;
+
+    if (stat(c->codedir, &st) != 0)
+        bt_conf_error_at(ctx, c, "codedir", "%.200s: %s", c->codedir, strerror(errno));
+    else if (!S_ISDIR(st.st_mode))
+        bt_conf_error_at(ctx, c, "codedir", "%.200s is not a folder", c->codedir);
+}
+
+static void check_runtime(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
+{
+    struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+    int r = fm_interp_lookup(c->runtime, &interp, &why);
+
+    if (r != BT_EINVAL)
+        return;
+    if (c->service == NULL)
+        bt_conf_error_at(ctx, c, "runtime", "%.*s", (int)BT_MIN(why.len, 300),
+                         (const char *)why.data);
+    else
+        bt_conf_warn_at(ctx, c, "runtime",
+                        "%.*s; until it is installed the messages of \"%s\" wait. If its "
+                        "code runs with another one, write `runtime:` beside `service:`",
+                        (int)BT_MIN(why.len, 200), (const char *)why.data, c->name);
+}
+
+void fm_conf_check_files(struct bt_conf_ctx *ctx, const void *conf)
+{
+    const struct fm_conf *c = conf;
+    const struct fm_function_conf *f = c->functions.items;
+
+    for (size_t i = 0; i < c->functions.n; i++, f++) {
+        if (f->codedir != NULL)
+            check_codedir(ctx, f);
+        if (f->codedir != NULL && f->runtime != NULL)
+            check_runtime(ctx, f);
+    }
+}
