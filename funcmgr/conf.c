@@ -93,8 +93,9 @@ static void check_rule_clients(struct bt_conf_ctx *ctx, struct fm_conf *c)
     size_t n = 0;
 
     for (size_t i = 0; sorted != NULL && i < c->rules.n; i++) {
+        all[i].hub = fm_hub_is_given(ctx, &all[i].own_hub) ? &all[i].own_hub : &c->hub;
         if (all[i].clientid == NULL || all[i].clientid[0] == '\0')
-            all[i].clientid = c->hub.clientid;
+            all[i].clientid = all[i].hub->clientid;
         if (all[i].clientid != NULL && all[i].clientid[0] != '\0')
             sorted[n++] = &all[i];
     }

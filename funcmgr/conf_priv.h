@@ -13,4 +13,7 @@ extern const struct bt_conf_table fm_http_table;     /* conf_http.c */
 extern const struct bt_conf_table fm_limits_table;   /* conf_limits.c */
 extern const struct bt_conf_table fm_sandbox_table;  /* conf_limits.c */
 
+/* Whether a key of this block was written. */
+bool fm_hub_is_given(const struct bt_conf_ctx *ctx, const struct fm_hub_conf *c);
+
 #endif

@@ -1,4 +1,7 @@
 /* Options of a rule. */
+#include <string.h>
+
+#include "core/mqtt.h"
 #include "funcmgr/conf_priv.h"
 
 #define NO_WILDCARDS "^[^+#]+$"
@@ -12,10 +15,14 @@ static const struct bt_conf_row rule_rows[] = {
         "the hub block, or a clean session.",
         .max = 65535),
     BT_CONF_ROW(struct fm_rule_conf, "subscribe.topic", STRING, subscribe.topic, NULL,
-                "Filter of the messages to process.", .max = 65535,
-                .flags = BT_CONF_REQUIRED),
+                "Filter of the messages to process; with $share/GROUP/FILTER each of "
+                "them goes to one of the group only.",
+                .max = 65535, .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(struct fm_rule_conf, "subscribe.qos", U32, subscribe.qos, "0",
                 "QoS of the subscription.", .max = 2),
+    BT_CONF_SECTION_ROW(struct fm_rule_conf, "hub", own_hub, &fm_hub_table,
+                        "The session of this rule; one that is written stands in place "
+                        "of the whole `functions.hub`."),
     BT_CONF_ROW(struct fm_rule_conf, "function.name", STRING, function, NULL,
                 "The function to call.", .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(struct fm_rule_conf, "publish.topic", STRING, publish.topic, NULL,
@@ -47,6 +54,19 @@ static const struct bt_conf_row rule_rows[] = {
                 "Highest QoS of the error messages on deadletter.topic.", .max = 2),
 };
 
+static void check_rule(struct bt_conf_ctx *ctx, void *obj)
+{
+    const struct fm_rule_conf *c = obj;
+    const char *filter = c->subscribe.topic;
+
+    if (filter != NULL && filter[0] != '\0' &&
+        !bt_mqtt_filter_ok((struct bt_slice){ (const uint8_t *)filter, strlen(filter) }))
+        bt_conf_error_at(
+            ctx, obj, "subscribe.topic", "\"%s\" is not a topic filter%s", filter,
+            strncmp(filter, "$share", 6) == 0 ? "; a shared one is $share/GROUP/FILTER"
+                                              : "");
+}
+
 const struct bt_conf_table fm_rule_table = {
     .name = "functions.rules",
     .doc =
@@ -55,4 +75,5 @@ const struct bt_conf_table fm_rule_table = {
     .size = sizeof(struct fm_rule_conf),
     .rows = rule_rows,
     .n_rows = BT_ARRAY_LEN(rule_rows),
+    .check = check_rule,
 };

@@ -12,13 +12,22 @@
 #define FM_MAX_FUNCTIONS   1024u /* functions and, separately, rules */
 #define FM_MAX_MESSAGE     ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
 
-/* The `hub` block. The client is in process, so only the login and the session matter. */
+enum fm_mqtt_version { FM_MQTT_AUTO, FM_MQTT_5, FM_MQTT_311 };
+/* A `hub` block: the hub of this process, or a broker elsewhere (fm_hub_is_remote). Of
+ * the hub of this process only the login, the session and the interval matter. */
 struct fm_hub_conf {
-    char *address; /* NULL or a name of this host */
+    char *address; /* NULL: the hub of this process */
     char *username, *password;
     char *clientid;
     bool cleansession;
-    int64_t interval; /* ms, the longest time between two attempts to open a session */
+    int64_t interval;  /* ms, the longest time between two attempts to open a session */
+    int64_t timeout;   /* ms for connecting, and for each answer */
+    int64_t keepalive; /* ms; 0 or less: off */
+    int64_t sessionexpiry; /* ms that the broker keeps the session; 0 = for ever */
+    uint32_t maxinflight;  /* unacknowledged messages; 0 = as many as can run, and 8 */
+    uint32_t version;      /* enum fm_mqtt_version */
+    char *ca, *cert, *key; /* PEM files; NULL = none */
+    bool insecure;
     char *ignored_str;
     bool ignored_bool;
     int64_t ignored_ms;
@@ -36,6 +45,8 @@ enum fm_retry { FM_RETRY_INSTANCE, FM_RETRY_ANY };
 
 struct fm_rule_conf {
     char *clientid;
+    struct fm_hub_conf own_hub;
+    const struct fm_hub_conf *hub; /* own_hub when it is written, else that of all */
     struct fm_topic_conf subscribe, publish;
     struct fm_topic_conf deadletter; /* of error messages; no topic: as publish */
     char *function;                  /* name; check makes sure that it exists */
@@ -116,6 +127,11 @@ struct fm_conf {
     uint64_t ignored_bytes;
     uint32_t ignored_u32;
 };
+
+struct hub;
+/* Whether the block means a broker that is not the hub of this process (NULL: there is
+ * none). Main thread. */
+bool fm_hub_is_remote(const struct fm_hub_conf *c, const struct hub *hub);
 
 extern const struct bt_conf_table fm_conf_table;
 /* For `baetyl check`: code folders and interpreters. */

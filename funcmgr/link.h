@@ -31,8 +31,16 @@ struct fm_publish {
     const struct fm_delivery *input;
 };
 
+/* Added to a reason: the link has logged why. */
+#define FM_LINK_LOGGED 0x100u
+/* on_ready: it worked, and the broker has no session from before: nothing will be
+ * delivered again. */
+#define FM_LINK_NEW_SESSION 0x01u
+
+struct fm_remote;
 struct fm_link_opts {
     struct hub *hub;                /* of this process; NULL when there is none */
+    const struct fm_remote *remote; /* funcmgr/link_remote.h; NULL: the hub */
     const struct fm_hub_conf *conf; /* address, login; outlives the link */
     struct bt_loop *loop;
     const char *client_id; /* not empty; copied */
@@ -42,8 +50,8 @@ struct fm_link_opts {
     uint8_t qos;
     void *arg;
     /* None of these is called from inside open, publish, ack, drop or close. */
-    /* Once. reason: 0 (BT_MQTT_SUCCESS), or why the login or the subscription was refused
-     * or the broker cannot be reached; then call close. */
+    /* Once. reason: 0 (BT_MQTT_SUCCESS), FM_LINK_NEW_SESSION, or why the login or the
+     * subscription was refused or the broker cannot be reached; then call close. */
     void (*on_ready)(void *arg, unsigned reason);
     void (*on_message)(void *arg, const struct fm_delivery *d);
     /* The publish with this token is safe (QoS 1, 2: the broker has it), or was refused
@@ -78,5 +86,6 @@ struct fm_link {
 };
 
 extern const struct fm_link_ops fm_link_hub_ops;
+extern const struct fm_link_ops fm_link_remote_ops;
 
 #endif

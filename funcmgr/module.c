@@ -20,6 +20,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "funcmgr/calls.h"
+#include "funcmgr/link_remote.h"
 #include "funcmgr/rule.h"
 #include "funcmgr/stats.h"
 #include "funcmgr/task.h"
@@ -36,7 +37,8 @@ struct manager {
     struct fm_pool *pools; /* conf->functions.n, in that order */
     struct fm_backend backend;
     struct fm_rule *rules; /* conf->rules.n */
-    size_t n_pools;        /* initialised */
+    struct fm_remotes remotes;
+    size_t n_pools; /* initialised */
     struct fm_calls calls;
     pthread_t thread;
     bool has_thread, watched;
@@ -276,6 +278,22 @@ static int create_calls(struct manager *m, const struct bt_module_env *env)
     return fm_calls_init(&m->calls, &calls_env, m->conf, env->main_loop, env->api);
 }
 
+/* The hub of this process, or a broker elsewhere. */
+static int choose_link(struct manager *m, struct fm_rule *rule)
+{
+    if (fm_hub_is_remote(rule->hub_conf, m->hub)) {
+        rule->link_ops = &fm_link_remote_ops;
+        return fm_remotes_get(&m->remotes, m->env.loop, rule->hub_conf, &rule->remote);
+    }
+    if (m->hub != NULL)
+        return 0;
+    bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
+           "a rule needs the hub, and it does not run in this process",
+           "function=%s advice=\"run it, or give the rules an address under hub:\"",
+           rule->conf->function);
+    return BT_ECONF;
+}
+
 static int create_rules(struct manager *m)
 {
     const struct fm_rule_conf *c = m->conf->rules.items;
@@ -283,25 +301,22 @@ static int create_rules(struct manager *m)
     m->rules = bt_calloc(m->conf->rules.n + 1, sizeof(*m->rules));
     if (m->rules == NULL)
         return BT_ENOMEM;
-    if (m->conf->rules.n > 0 && m->hub == NULL) {
-        bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
-               "rules need the hub, and it does not run in this process", "rules=%zu",
-               m->conf->rules.n);
-        return BT_ECONF;
-    }
     for (size_t i = 0; i < m->conf->rules.n; i++) {
         struct fm_pool *pool = find_pool(m, c[i].function);
         int r;
 
         if (pool == NULL)
             return bt_origin(BT_ECONF, "a rule names a function that does not exist");
-        r = fm_rule_init(&m->rules[i], &c[i], &m->conf->hub, m->hub, m->env.loop, pool);
+        r = fm_rule_init(&m->rules[i], &c[i], c[i].hub, m->hub, m->env.loop, pool);
         if (r != 0)
             return r;
         m->rules[i].number = (unsigned)i + 1;
         m->rules[i].arg = m;
         m->rules[i].drained = on_drained;
         m->rules[i].answered = on_answered;
+        r = choose_link(m, &m->rules[i]);
+        if (r != 0)
+            return r;
     }
     return 0;
 }
@@ -371,6 +386,7 @@ static void free_manager(void *self)
     for (size_t i = 0; i < m->n_pools; i++)
         fm_pool_deinit(&m->pools[i]);
     fm_backend_deinit(&m->backend);
+    fm_remotes_deinit(&m->remotes);
     bt_mbox_free(m->env.mbox);
     bt_loop_free(m->env.loop);
     for (int i = 0; i < FM_N_LANGUAGES; i++) {

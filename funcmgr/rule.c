@@ -118,12 +118,23 @@ static void on_closed(void *arg, unsigned reason)
 {
     struct fm_rule *rule = arg;
 
-    bt_log(BT_LOG_WARN, "FUNC-SESSION", "a rule's session was closed",
-           "function=%s client=\"%s\" reason=0x%02x", rule->conf->function,
-           rule->conf->clientid != NULL ? rule->conf->clientid : "", reason);
+    if ((reason & FM_LINK_LOGGED) == 0)
+        bt_log(BT_LOG_WARN, "FUNC-SESSION", "a rule's session was closed",
+               "function=%s client=\"%s\" reason=0x%02x", rule->conf->function,
+               rule->conf->clientid != NULL ? rule->conf->clientid : "", reason);
     close_link(rule);
     fm_jobs_detach(rule);
     reopen_later(rule);
+}
+
+static void ask_limits(struct fm_rule *rule)
+{
+    const struct fm_rule_conf *c = rule->conf;
+    size_t topic = strlen(c->publish.topic);
+
+    if (c->deadletter.topic != NULL)
+        topic = BT_MAX(topic, strlen(c->deadletter.topic));
+    rule->max_result = rule->link->ops->max_payload(rule->link, topic);
 }
 
 static void tell_answered(struct fm_rule *rule)
@@ -141,14 +152,18 @@ static void on_ready(void *arg, unsigned reason)
     if (reason < REFUSED) {
         rule->ready = true;
         rule->pause = 0;
+        rule->clean |= reason == FM_LINK_NEW_SESSION;
+        ask_limits(rule); /* a broker elsewhere says them now */
         bt_log(BT_LOG_INFO, "FUNC-RULE", "rule ready", "function=%s filter=\"%s\"",
                rule->conf->function, rule->conf->subscribe.topic);
         fm_jobs_ready(rule);
         return;
     }
-    bt_log(BT_LOG_ERROR, "FUNC-REFUSED", "the hub refused a rule's login or subscription",
-           "function=%s filter=\"%s\" reason=0x%02x", rule->conf->function,
-           rule->conf->subscribe.topic, reason);
+    if ((reason & FM_LINK_LOGGED) == 0)
+        bt_log(BT_LOG_ERROR, "FUNC-REFUSED",
+               "the hub refused a rule's login or subscription",
+               "function=%s filter=\"%s\" reason=0x%02x", rule->conf->function,
+               rule->conf->subscribe.topic, reason);
     close_link(rule);
     reopen_later(rule);
 }
@@ -163,20 +178,12 @@ static uint16_t window(const struct fm_rule *rule)
                             FM_RULE_MAX_WINDOW);
 }
 
-static void ask_limits(struct fm_rule *rule)
-{
-    const struct fm_rule_conf *c = rule->conf;
-    size_t topic = strlen(c->publish.topic);
-
-    if (c->deadletter.topic != NULL)
-        topic = BT_MAX(topic, strlen(c->deadletter.topic));
-    rule->max_result = rule->link->ops->max_payload(rule->link, topic);
-}
-
 static int open_session(struct fm_rule *rule)
 {
     const char *id = rule->conf->clientid;
-    struct fm_link_opts opts = { .hub = rule->hub, .conf = rule->hub_conf };
+    struct fm_link_opts opts = { .hub = rule->hub,
+                                 .remote = rule->remote,
+                                 .conf = rule->hub_conf };
     char own[FM_UUID_LEN + 32];
     int r;
 
@@ -210,6 +217,9 @@ void fm_rule_open(struct fm_rule *rule)
 {
     int r = open_session(rule);
 
+    /* A broker elsewhere may be away for days: the start does not wait for it. */
+    if (rule->remote != NULL)
+        tell_answered(rule);
     if (r == 0)
         return;
     rule->link = NULL;

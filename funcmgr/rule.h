@@ -28,7 +28,8 @@ struct fm_rule {
     struct bt_loop *loop;
     struct fm_pool *pool;
     const struct fm_link_ops *link_ops;
-    struct fm_link *link; /* NULL while the session is closed */
+    const struct fm_remote *remote; /* with fm_link_remote_ops */
+    struct fm_link *link;           /* NULL while the session is closed */
     bool ready;
     bool clean;      /* the session does not outlive its link */
     unsigned number; /* of the rule, for a client id when none is given */

@@ -153,23 +153,39 @@ static int bind_unix(struct hub_listener *l)
     return bind(l->fd, (struct sockaddr *)&sa, sizeof(sa));
 }
 
-static void describe(struct hub_listener *l)
+/* The real one. */
+static unsigned port_of(const struct hub_listener *l)
 {
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
-    unsigned port = l->url.port;
 
+    if (getsockname(l->fd, (struct sockaddr *)&ss, &len) != 0)
+        return l->url.port;
+    return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
+                                          : ((struct sockaddr_in *)&ss)->sin_port);
+}
+
+bool hub_has_listener(const struct hub *hub, unsigned port, const char *path)
+{
+    for (const struct hub_listener *l = hub->listeners; l != NULL; l = l->next) {
+        if (l->url.kind == HUB_LISTEN_UNIX ? port == 0 && strcmp(l->url.path, path) == 0
+                                           : port != 0 && port_of(l) == port)
+            return true;
+    }
+    return false;
+}
+
+static void describe(struct hub_listener *l)
+{
     if (l->url.kind == HUB_LISTEN_UNIX) {
         (void)snprintf(l->text, sizeof(l->text), "unix://%s", l->url.path);
         return;
     }
-    if (getsockname(l->fd, (struct sockaddr *)&ss, &len) == 0)
-        port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-                                              : ((struct sockaddr_in *)&ss)->sin_port);
-    (void)snprintf(
-        l->text, sizeof(l->text),
-        strchr(l->url.host, ':') != NULL ? "%s://[%.120s]:%u" : "%s://%.120s:%u",
-        strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme, l->url.host, port);
+    (void)snprintf(l->text, sizeof(l->text),
+                   strchr(l->url.host, ':') != NULL ? "%s://[%.120s]:%u"
+                                                    : "%s://%.120s:%u",
+                   strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme,
+                   l->url.host, port_of(l));
 }
 
 static enum hub_transport transport_of(const struct hub_listen_url *url)

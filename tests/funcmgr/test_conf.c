@@ -84,19 +84,67 @@ TEST(wrong_values)
     refused(FUNCTION ", env: ['1=2']}]\n", "env");
     refused("rules: [" RULE "clientid: x}, " RULE "clientid: x}]\n" FUNCTION "}]\n",
             "more than one rule has the client id \"x\"");
-    refused("hub: {address: 'tcp://broker.example:1883'}\n",
-            "a hub on another host is not available yet");
+    refused("hub: {address: 'ws://broker.example:80'}\n", "expected tcp://HOST:PORT");
+    refused("hub: {address: 'tcp://broker.example:1x'}\n", "expected tcp://HOST:PORT");
+    refused("hub: {cert: x}\n", "a certificate and its key belong together");
+    refused("rules: [{subscribe: {topic: '$share/g'}, publish: {topic: r}, function: "
+            "{name: f}}]\n" FUNCTION "}]\n",
+            "a shared one is $share/GROUP/FILTER");
     refused("hub: {password: x}\n", "a password needs a username");
 }
 
-TEST(addresses_of_this_host)
+/* A hub that listens on 1884 and on a Unix socket. */
+bool hub_has_listener(const struct hub *hub, unsigned port, const char *path)
 {
-    static const char *const here[] = { "tcp://localhost:1883", "tcp://127.0.0.1:1883",
-                                        "tcp://localhub:1883",  "tcp://0.0.0.0:1883",
-                                        "tcp://[::1]:1883",     "localhost:1883" };
+    (void)hub;
+    return port == 1884 || (port == 0 && strcmp(path, "/run/hub") == 0);
+}
 
-    for (size_t i = 0; i < BT_ARRAY_LEN(here); i++)
-        CHECK(host_is_here(address_host(here[i])));
-    CHECK(!host_is_here(address_host("tcp://localhost.example:1883")));
-    CHECK(!host_is_here(address_host("ssl://10.0.0.1")));
+TEST(which_hub_is_meant)
+{
+    static const struct {
+        const char *address;
+        bool remote, remote_without_hub;
+    } cases[] = {
+        { "", false, false },
+        { "tcp://localhub:1883", false, true },
+        { "hub:1883", false, true },
+        { "tcp://localhost:1884", false, true },
+        { "tcp://127.0.0.1:1884", false, true },
+        { "ssl://[::1]:1884", false, true },
+        { "unix:///run/hub", false, true },
+        { "unix:///run/other", true, true },
+        { "tcp://127.0.0.1:1883", true, true },
+        { "127.0.0.2:1884", true, true },
+        { "tcp://localhost.example:1884", true, true },
+        { "ssl://10.0.0.1", true, true },
+    };
+    static int a_hub;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        struct fm_hub_conf c = { .address = (char *)(uintptr_t)cases[i].address };
+
+        if (fm_hub_is_remote(&c, (struct hub *)(void *)&a_hub) != cases[i].remote ||
+            fm_hub_is_remote(&c, NULL) != cases[i].remote_without_hub)
+            TEST_END_(1, "row %zu", i);
+    }
+}
+
+TEST(a_rule_with_its_own_hub)
+{
+    const struct fm_rule_conf *rules;
+
+    CHECK_INT(load("hub: {address: 'tcp://far', username: u, clientid: a}\n"
+                   "rules: [" RULE "}, " RULE
+                   "hub: {address: 'ssl://near', clientid: b}}]\n" FUNCTION "}]\n"),
+              0);
+    rules = conf.rules.items;
+    CHECK(rules[0].hub == &conf.hub);
+    CHECK_STR(rules[0].clientid, "a");
+    CHECK(rules[1].hub == &rules[1].own_hub);
+    CHECK_STR(rules[1].hub->address, "ssl://near");
+    CHECK(rules[1].hub->username == NULL);
+    CHECK_STR(rules[1].clientid, "b");
+    CHECK_INT(rules[1].hub->keepalive, 60000);
+    bt_conf_free(ctx);
 }
