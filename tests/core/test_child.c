@@ -299,7 +299,7 @@ TEST(only_own_orphans_are_adopted)
     CHECK_INT(bt_child_adopt(0, box, &done), BT_EINVAL);
     CHECK_INT(bt_child_adopt(-1, box, &done), BT_EINVAL);
     CHECK_INT(bt_child_adopt(getpid(), box, &done), BT_EINVAL);
-    CHECK_INT(shell("sleep 1000", -1, true, &pid), 0);
+    CHECK_INT(shell("exec sleep 1000", -1, true, &pid), 0);
     CHECK_INT(bt_child_adopt(pid, box, &done), BT_EINVAL);
     bt_child_kill(pid, true, SIGKILL);
     bt_loop_run(loop);
