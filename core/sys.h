@@ -20,8 +20,9 @@ int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len) BT_MUST_CHECK;
 /* An anonymous file in memory where there is one, else an unlinked temporary file. */
 int bt_sys_memfd(const char *name) BT_MUST_CHECK;
 
-/* The three for a child between fork and exec: async-signal-safe. */
+/* The four for a child between fork and exec: async-signal-safe. */
 void bt_sys_cloexec_from(int lowest); /* close all from `lowest` on at exec */
+void bt_sys_close_from(int lowest);   /* close all from `lowest` on, now */
 /* The signal arrives when the parent's *thread* that forked ends. Darwin: does nothing.
  */
 int bt_sys_pdeathsig(int signum);

@@ -81,6 +81,17 @@ void bt_sys_cloexec_from(int lowest)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+void bt_sys_close_from(int lowest)
+{
+    struct rlimit limit;
+    int fd, end = MAX_FD;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < MAX_FD)
+        end = (int)limit.rlim_cur;
+    for (fd = lowest; fd < end; fd++)
+        (void)close(fd);
+}
+
 int bt_sys_pdeathsig(int signum)
 {
     (void)signum;

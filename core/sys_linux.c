@@ -62,17 +62,35 @@ int bt_sys_memfd(const char *name)
     return fd >= 0 || errno != ENOSYS ? fd : unlinked_file();
 }
 
-void bt_sys_cloexec_from(int lowest)
+static int fallback_end(void)
 {
     struct rlimit limit;
-    int fd, end = FALLBACK_MAX_FD;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FALLBACK_MAX_FD)
+        return (int)limit.rlim_cur;
+    return FALLBACK_MAX_FD;
+}
+
+void bt_sys_cloexec_from(int lowest)
+{
+    int fd, end;
 
     if (syscall(NR_CLOSE_RANGE, (unsigned)lowest, ~0u, RANGE_CLOEXEC) == 0)
         return;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FALLBACK_MAX_FD)
-        end = (int)limit.rlim_cur;
+    end = fallback_end();
     for (fd = lowest; fd < end; fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void bt_sys_close_from(int lowest)
+{
+    int fd, end;
+
+    if (syscall(NR_CLOSE_RANGE, (unsigned)lowest, ~0u, 0u) == 0)
+        return;
+    end = fallback_end();
+    for (fd = lowest; fd < end; fd++)
+        (void)close(fd);
 }
 
 int bt_sys_pdeathsig(int signum)

@@ -140,6 +140,11 @@ int fm_cell_adopt(struct fm_cell *cell, pid_t pid)
     return cell->grouped ? fm_cgroup_adopt(&cell->group, pid) : 0;
 }
 
+bool fm_cell_holds_all(const struct fm_cell *cell)
+{
+    return cell != NULL && cell->grouped;
+}
+
 void fm_cell_kill(const struct fm_cell *cell)
 {
     if (cell != NULL && cell->grouped)

@@ -32,6 +32,8 @@ void fm_cell_started(struct fm_cell *cell);
 /* A running process: its group and its limits. What only the process itself can do (user,
  * sandbox) was done by the one that forked it. 0 or BT_EIO, logged. */
 int fm_cell_adopt(struct fm_cell *cell, pid_t pid) BT_MUST_CHECK;
+/* It knows all that the process has started: there is a control group. */
+bool fm_cell_holds_all(const struct fm_cell *cell);
 /* SIGKILL to all that is in it, also what left the process group. */
 void fm_cell_kill(const struct fm_cell *cell);
 /* Why the kernel may have ended the process: a text in `text`, or false. */

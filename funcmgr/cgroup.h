@@ -43,6 +43,9 @@ int fm_cgroups_open(struct fm_cgroups *cgs, const char *root, const char *id,
 /* End what runs in our folders, and remove them. Idempotent. */
 void fm_cgroups_close(struct fm_cgroups *cgs);
 
+/* End what runs in a folder of ours and remove it; waits up to a second. */
+bool fm_cgroup_end_folder(const char *path);
+
 /* The group of one instance: a folder of the same name in every tree it needs. */
 struct fm_cgroup {
     const struct fm_cgroups *all;

@@ -16,6 +16,12 @@ void fm_cgroups_close(struct fm_cgroups *cgs)
     *cgs = (struct fm_cgroups){ 0 };
 }
 
+bool fm_cgroup_end_folder(const char *path)
+{
+    (void)path;
+    return true;
+}
+
 int fm_cgroup_make(struct fm_cgroup *g, const struct fm_cgroups *all, const char *name,
                    const struct fm_cgroup_limits *limits)
 {

@@ -203,7 +203,7 @@ static bool clear_once(const char *path, bool kills)
     return rmdir(path) == 0 || errno == ENOENT;
 }
 
-static bool clear(const char *path)
+bool fm_cgroup_end_folder(const char *path)
 {
     for (int i = 0; i < CLEAR_TRIES; i++) {
         if (clear_once(path, true))
@@ -228,7 +228,7 @@ static int make_ours(const char *base, const char *name, char **out, struct bt_b
     *out = NULL;
     if (path == NULL)
         return BT_ENOMEM;
-    (void)clear(path);
+    (void)fm_cgroup_end_folder(path);
     if (mkdir(path, 0755) == 0 || errno == EEXIST) {
         *out = path;
         return 0;
@@ -417,7 +417,7 @@ int fm_cgroups_open(struct fm_cgroups *cgs, const char *root, const char *id,
 void fm_cgroups_close(struct fm_cgroups *cgs)
 {
     for (size_t i = 0; i < cgs->n_mounts; i++) {
-        (void)clear(cgs->mounts[i].ours);
+        (void)fm_cgroup_end_folder(cgs->mounts[i].ours);
         bt_free(cgs->mounts[i].ours);
     }
     *cgs = (struct fm_cgroups){ 0 };

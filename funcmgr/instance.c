@@ -556,6 +556,8 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
     in->call_fd = process->call_fd;
     in->reply_fd = process->reply_fd;
     in->cell = process->cell;
+    if (in->opts.env->backend != NULL)
+        fm_guard_add(&in->opts.env->backend->guard, in->pid);
     in->state = FM_STARTING;
     if (in->opts.limits != NULL) {
         in->output.max_lines = in->opts.limits->want.log_rate;
@@ -610,6 +612,9 @@ void fm_instance_exited(struct bt_msg *msg)
     /* What the handler started may still run in the group. */
     bt_child_kill(in->pid, true, SIGKILL);
     fm_cell_kill(in->cell);
+    if (in->opts.env->backend != NULL)
+        fm_guard_ended(&in->opts.env->backend->guard, in->pid,
+                       fm_cell_holds_all(in->cell) ? NULL : in->name);
     /* A reply may have been written just before the end; a pipe holds 64 KiB to 1 MiB. */
     for (int i = 0; i < 16 && in->state != FM_STOPPING && read_some(in); i++)
         ;

@@ -109,6 +109,8 @@ static int open_backend(struct fm_backend *b)
     else
         r = fm_cgroups_open(&b->cgroups, b->root, b->work_dir, may, &b->why);
     b->open = r == 0;
+    for (size_t i = 0; i < b->cgroups.n_mounts; i++)
+        fm_guard_folder(&b->guard, b->cgroups.mounts[i].ours);
     if (b->open)
         bt_log(BT_LOG_INFO, "FUNC-BACKEND", "limits of functions", "backend=%s",
                fm_backend_name(b));
@@ -131,6 +133,7 @@ void fm_backend_deinit(struct fm_backend *b)
         free_cell(cell);
     }
     fm_cgroups_close(&b->cgroups);
+    fm_guard_stop(&b->guard);
     bt_buf_deinit(&b->why);
     *b = (struct fm_backend){ 0 };
 }
@@ -232,10 +235,13 @@ static int make_env(struct fm_limits *l)
     const struct bt_conf_strings *own = &l->conf->env;
     int r;
 
-    l->env = bt_calloc(own->n + 3, sizeof(*l->env));
+    l->env = bt_calloc(own->n + 4, sizeof(*l->env));
     if (l->env == NULL)
         return BT_ENOMEM;
-    r = add_env(l, "HOME", l->user.set && l->user.home == NULL ? "/" : l->user.home);
+    r = l->backend->guard.pid != 0 ? add_env(l, FM_GUARD_VARIABLE, l->backend->guard.run)
+                                   : 0;
+    if (r == 0)
+        r = add_env(l, "HOME", l->user.set && l->user.home == NULL ? "/" : l->user.home);
     if (r == 0)
         r = add_env(l, "TMPDIR", l->data_dir);
     for (size_t i = 0; r == 0 && i < own->n; i++) {

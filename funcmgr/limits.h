@@ -9,6 +9,7 @@
 #include "core/loop.h"
 #include "funcmgr/cgroup.h"
 #include "funcmgr/funcmgr.h"
+#include "funcmgr/guard.h"
 #include "funcmgr/interp.h"
 #include "funcmgr/user.h"
 
@@ -30,6 +31,7 @@ enum fm_limit_by {
 /* What the machine has; one in the manager, outlives all below. */
 struct fm_backend {
     struct bt_loop *loop;
+    struct fm_guard guard;
     const char *root, *work_dir;
     enum fm_backend_choice choice;
     struct fm_cgroups cgroups;
@@ -40,7 +42,7 @@ struct fm_backend {
 };
 
 /* root and work_dir as fm_cgroups_open, borrowed. Control groups are looked for when the
- * first function needs them; what is missing is logged. */
+ * first function needs them; what is missing is logged. No guard is started. */
 void fm_backend_init(struct fm_backend *b, struct bt_loop *loop, const char *root,
                      const char *work_dir, enum fm_backend_choice choice);
 void fm_backend_deinit(struct fm_backend *b);

@@ -367,6 +367,8 @@ static int create_env(struct manager *m)
     fm_backend_init(&m->backend, m->env.loop, "", m->env.work_dir,
                     (enum fm_backend_choice)m->conf->limits_backend);
     m->env.backend = &m->backend;
+    if (r == 0 && m->conf->functions.n > 0)
+        r = fm_guard_start(&m->backend.guard);
     return r;
 }
 

@@ -18,7 +18,7 @@ BAETYL = os.path.abspath(os.environ.get("BAETYL", os.path.join(ROOT, "build/host
 RUNNER = os.environ.get("RUNNER", "").split()
 SAN = os.environ.get("BAETYL_SAN", "")
 # Sanitizers and emulated processors are slow.
-SLOW = 5 if SAN or RUNNER else 1
+SLOW = 5 if SAN or RUNNER or os.environ.get("RUNNER_IS_SLOW") else 1
 LIMIT_S = int(os.environ.get("LIMIT_S", 60)) * SLOW
 HUB = "hub:\n  listen: ['tcp://127.0.0.1:0']\n"
 
