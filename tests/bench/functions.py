@@ -14,14 +14,16 @@ TEXT = """functions:
   functions:
     - {{name: f, runtime: {runtime}, handler: {handler}, codedir: f, instance: {{min: {min}, max: {max}}}{more}}}
 """
+PASS = "'select topic() as topic, * where seq >= 0'"
+DROP = "'select topic() as topic, * where seq % 16 = 15'"
 
 
 class Functions:
     """The section of the configuration, and the files it needs."""
 
-    def __init__(self, runtime, qos=0, source=None, min=1, max=1, more=""):
+    def __init__(self, runtime, qos=0, source=None, min=1, max=1, more="", handler="index.handler"):
         name, echo = ECHO.get(runtime, ("f/none", ""))
-        self.text = TEXT.format(runtime=runtime, qos=qos, handler="index.handler", min=min, max=max, more=more)
+        self.text = TEXT.format(runtime=runtime, qos=qos, handler=handler, min=min, max=max, more=more)
         self.files = {name: source or echo}
 
 
@@ -32,6 +34,14 @@ def call(runtime, window, qos=0, payload=64, **options):
             r = bench.load(server, "-s", "call", "-q", str(qos), "-w", str(window), "-l", str(payload))
         r["p50_ms"] = r["p50_us"] / 1000
         return r
+    return run
+
+
+def sql(statement, each, qos=0):
+    """Messages of 200 bytes; each so many-th passes."""
+    def run(bench, make):
+        with make(functions=Functions("sql", qos, handler=statement)) as server:
+            return bench.load(server, "-s", "call", "-q", str(qos), "-w", "512", "-l", "200", "-k", str(each))
     return run
 
 
@@ -46,4 +56,8 @@ ROWS = [
         original={"rate": 480}),
     Row("nodecalls", call("node", 64), ("Node calls, JSON echo, one instance, 1/s", "rate", 0, 6e4, None),
         only_baetyl=True),
+    Row("sqlpass", sql(PASS, 1), ("SQL, 200 bytes, all pass, msg/CPU-s", "per_cpu_s", 0, 1.5e5, None),
+        ("the same, 1/s", "rate", 0, 1.5e5, None), only_baetyl=True),
+    Row("sqldrop", sql(DROP, 16), ("SQL, 200 bytes, 15 of 16 dropped, msg/CPU-s", "per_cpu_s", 0, 1.5e5, None),
+        ("the same, 1/s", "rate", 0, 1.5e5, None), only_baetyl=True),
 ]

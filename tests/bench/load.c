@@ -22,7 +22,7 @@ static void usage(void)
         "usage: load -s fanin|pairs|fanout|q1clean|q1persist|q2clean|latency|\n"
         "               call|idle|connect -p PORT [-P PID] [-t SECONDS]\n"
         "            [-u WARMUP] [-w WINDOW] [-l PAYLOAD] [-n CONNECTIONS] [-r RATE]\n"
-        "            [-q QOS] [-f PREFIX] [-T]\n");
+        "            [-q QOS] [-f PREFIX] [-T] [-k EACH]\n");
     exit(2);
 }
 
@@ -30,7 +30,7 @@ static void parse(int argc, char **argv, struct options *o)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "s:p:P:t:u:w:l:n:r:q:f:T")) != -1) {
+    while ((option = getopt(argc, argv, "s:p:P:t:u:w:l:n:r:q:f:Tk:")) != -1) {
         switch (option) {
         case 's':
             o->scenario = optarg;
@@ -61,6 +61,9 @@ static void parse(int argc, char **argv, struct options *o)
             break;
         case 'f':
             o->prefix = optarg;
+            break;
+        case 'k':
+            o->each = (unsigned)atoi(optarg);
             break;
         case 'T':
             o->tls = true;

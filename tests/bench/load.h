@@ -17,6 +17,7 @@ struct options {
     unsigned payload; /* bytes */
     unsigned connections;
     unsigned rate; /* a second: latency: messages of one publisher; idle: logins */
+    unsigned each; /* call: only each so many-th message has a result */
     bool tls;
     uint8_t qos; /* instead of the scenario's own, when given */
     bool qos_given;

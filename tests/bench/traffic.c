@@ -65,6 +65,7 @@ struct traffic {
     int epoll;
     uint64_t interval_ns; /* latency: between two messages of a publisher; else 0 */
     bool measuring, sending, call;
+    unsigned each; /* call: the last of so many messages has a result, for all of them */
     size_t payload;
 };
 
@@ -109,8 +110,10 @@ static void on_reply(struct traffic *t, const uint8_t *payload, size_t len)
         t->result->duplicates++;
         return;
     }
-    count(t, clock_ns() - f->sent_ns[seq % t->shape.window]);
-    answered(t, f, seq);
+    for (unsigned i = 0; i < t->each && i <= seq; i++) {
+        count(t, clock_ns() - f->sent_ns[(seq - i) % t->shape.window]);
+        answered(t, f, seq - i);
+    }
 }
 
 static void on_publish(struct conn *c, const uint8_t *payload, size_t len, uint64_t now)
@@ -256,14 +259,14 @@ static void drain(struct traffic *t)
     uint64_t left = outstanding(t), since = clock_ns();
     struct result *r = t->result;
 
-    while (left != 0 && clock_ns() - since < DRAIN_NS) {
+    while (left >= t->each && clock_ns() - since < DRAIN_NS) {
         turn(t, 20);
         if (outstanding(t) != left)
             since = clock_ns();
         left = outstanding(t);
     }
     if (t->call) {
-        r->lost = left;
+        r->lost = left < t->each ? 0 : left;
         return;
     }
     for (unsigned s = 0; s < t->shape.subscribers; s++)
@@ -314,6 +317,7 @@ static void setup(struct traffic *t, const struct options *o)
     if (o->window != 0)
         s->window = o->window < MAX_WINDOW ? o->window : MAX_WINDOW;
     t->call = strcmp(s->name, "call") == 0;
+    t->each = t->call && o->each > 1 ? o->each : 1;
     if (o->qos_given)
         s->qos = o->qos;
     t->payload = o->payload < MIN_PAYLOAD ? MIN_PAYLOAD : o->payload;
