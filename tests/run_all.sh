@@ -70,7 +70,7 @@ stage "build with the thread sanitizer" "$make SAN=thread all"
 stage "integration with the thread sanitizer" \
     "BAETYL=build/host-tsan/baetyl BAETYL_SAN=thread tests/run.sh publish/ session/ qos2/ will/ ws/"
 case $static in
-x86_64-*) stage "functions in a virtual machine with cgroup v2" "BAETYL=$program python3 tests/vm/vm.py" ;;
+x86_64-*) stage "functions in a virtual machine with cgroup v2" "BAETYL=$program python3 tests/vm/vm.py || [ \$? -eq 77 ]" ;;
 esac
 stage "crash" "BAETYL=$program python3 tests/crash/crash.py $rounds"
 stage "soak" "BAETYL=$program tests/soak/run.sh"
