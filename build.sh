@@ -8,7 +8,7 @@ usage()
 usage: ./build.sh [run|test] [--target T] [--debug] [--jobs N] [--help]
 
   (nothing)     install missing build packages, fetch third-party sources, build
-  run           build if needed, then run the example in example/
+  run           build if needed, then run the example in example/pipeline
   test          install what the tests need, then run every test
 
   --target T    x86_64-linux-musl, aarch64-linux-musl, armv7-linux-musleabihf: static executables;
@@ -250,27 +250,50 @@ describe()
     echo "  $program  $(echo "$size" | awk '{ printf "%.2f MB", $1 / 1000000 }') ($((size)) bytes), $kind"
     echo
     echo "Next:"
-    echo "  ./build.sh run               the example: device -> hub -> Python and Node -> device"
+    echo "  ./build.sh run               the example: sensors -> SQL -> Python -> alerts"
     echo "  $program help"
+}
+
+# What the example's functions run on.
+example_packages()
+{
+    missing python3:python3 node:nodejs
+}
+
+# Sensors and a listener in the background: both wait for the hub, and end with it.
+sensors_and_alerts()
+{
+    trap '' INT
+    until "$program" pub --quiet -t example/started -m 1 2>/dev/null; do
+        kill -0 $$ 2>/dev/null || return 0
+        sleep 0.2
+    done
+    "$program" sub --quiet -t sensors/average -t alerts -v &
+    python3 example/pipeline/sensors.py | "$program" pub --quiet -t sensors/raw -l -q 1
 }
 
 run_example()
 {
+    packages=$(example_packages)
+    # shellcheck disable=SC2086
+    [ -z "$packages" ] || [ "$system" = Darwin ] || need $packages
     work=build/example
     rm -rf "$work"
     mkdir -p "$work"
-    cp -R example/hello/. "$work/"
+    cp -R example/. "$work/"
     echo
-    echo "Paste these into a second terminal, in this folder: first the subscriber, then a message."
+    echo "The pipeline of example/pipeline runs: a sensor simulator -> SQL filter -> Python average -> SQL alert. Below come"
+    echo "the averages, and alerts when the boiler overheats. Paste these into a second terminal, in this folder:"
     echo
     echo "  $program sub -t 't/#' -v &"
-    echo "  $program pub -t t -m '{\"id\":1}'"
+    echo "  $program pub -t t -m '{\"id\":1}'            # goes through Python and Node"
     echo "  mosquitto_pub -p 1883 -t t -m '{\"id\":1}'     # the same with mosquitto"
     echo
     echo "Ctrl-C stops it."
     echo
+    sensors_and_alerts &
     # exec: signals reach baetyl itself, and its exit code is ours.
-    exec "$program" start -w "$work" -c baetyl.yml
+    exec "$program" start -w "$work" -c pipeline/baetyl.yml
 }
 
 case $command in
