@@ -338,7 +338,7 @@ static void on_lost(void *arg, struct fm_instance *in, const struct fm_result *r
     if (in->n_calls > 0 && result->outcome == FM_BROKEN)
         fm_pool_crashed(p, result->message);
     else if (in->n_calls == 0 && in->served == 0)
-        fm_pool_start_failed(p, "it ended before its first call");
+        fm_pool_ended_early(p);
     take_calls(p, in, result);
     fm_pool_pump(p);
 }

@@ -24,6 +24,8 @@ void fm_pool_start_message(const struct fm_pool *p, char *out, size_t size);
 void fm_pool_start_failed(struct fm_pool *p, const char *why);
 /* An instance got ready: those before it can go. */
 void fm_pool_started(struct fm_pool *p);
+/* An instance ended by itself before its first call. */
+void fm_pool_ended_early(struct fm_pool *p);
 /* An instance broke while it ran calls; an instance answered one. */
 void fm_pool_crashed(struct fm_pool *p, const char *why);
 void fm_pool_well(struct fm_pool *p);

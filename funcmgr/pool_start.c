@@ -96,6 +96,14 @@ void fm_pool_crashed(struct fm_pool *p, const char *why)
     pause_starts(p);
 }
 
+void fm_pool_ended_early(struct fm_pool *p)
+{
+    bt_metric_add(&fm_stat_start_failures, 1);
+    fm_pool_crashed(p, "an instance ended before its first call");
+    if (!p->closing && !p->paused)
+        pause_starts(p);
+}
+
 void fm_pool_well(struct fm_pool *p)
 {
     p->crashes = 0;
