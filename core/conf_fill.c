@@ -335,8 +335,11 @@ static int fill_table(const struct bt_conf_scope *s, const struct bt_conf_table 
         if (s->ctx->no_memory)
             return BT_ENOMEM;
     }
-    if (table->check != NULL && !s->quiet && s->ctx->n_errors == errors)
+    if (table->check != NULL && !s->quiet && s->ctx->n_errors == errors) {
+        /* Again, because a section at its beginning has the same address. */
+        record(s, obj, NULL, object_path, node != NULL ? node->key_pos : s->pos);
         table->check(s->ctx, obj);
+    }
     return 0;
 }
 

@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import signal
+import struct
 import sys
 import time
 
+import api
 import raw
 from harness import Baetyl, SLOW, check, contains, equal, need_tool, test, until
 from raw import PUBACK, Raw
@@ -488,3 +490,26 @@ def a_signal_reads_all_files_again(t):
     s.process.send_signal(signal.SIGHUP)
     until(lambda: "the new configuration is wrong; the old one stays" in s.says(), 5, "the complaint")
     check(changed(), "the old configuration serves on")
+
+
+# ---- Calls of functions by other programs ----
+
+
+@test
+def video_guide(t):
+    """Numbers as bytes reach the handler; the caller publishes what it says. The service was one of gRPC."""
+    s = Tree(t, "guide-video").start()
+    contains(s.log(), "function-manager-conf/service.yml:2:3: warning: functions.server.address: there is no gRPC "
+             "service; functions are called by HTTP")
+    rows = struct.pack("<14f", 0, 1, .75, 1, 2, 3, 4, 0, 3, .5, 5, 6, 7, 8)
+    status, kind, body = api.request(s, "/v1/functions/analyse/call", "POST", rows)
+    equal((status, kind), (200, "application/json"), body)
+    result = json.loads(body.decode())
+    equal(result["imageObjects"], [{"class": "person", "score": .75, "left": 1, "top": 2, "right": 3, "bottom": 4}],
+          "imageObjects")
+    equal((result["imageDiscard"], result["imageScores"]), (False, [.75]), "imageDiscard, imageScores")
+    check(abs(result["messageTimestamp"] / 1000 - time.time()) < 100, "messageTimestamp")
+    device = s.device(("video/infer/#", 0))
+    device.send(raw.publish(result["publishTopic"], body))
+    got = collect(device, 2)
+    equal(got["video/infer/mark"], b'{"found": 1}', "the next function")

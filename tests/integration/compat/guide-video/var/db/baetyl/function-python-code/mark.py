@@ -1,0 +1,5 @@
+"""Counts what was found."""
+
+
+def handler(event, context):
+    return {"found": len(event["imageObjects"])}
