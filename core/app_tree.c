@@ -241,7 +241,7 @@ static int add_section(struct bt_app_tree *tree, struct bt_yaml *doc, const char
         return BT_ECONF;
     }
     if (strcmp(section, "functions") == 0)
-        r = bt_app_tree_functions(tree, root);
+        r = bt_app_tree_functions(tree, part, root);
     else
         r = bt_app_tree_ports(tree, part, root);
     root->key_pos = root->pos;

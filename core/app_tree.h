@@ -50,7 +50,7 @@ int bt_app_tree_ports(struct bt_app_tree *tree, const struct bt_app_part *hub,
                       struct bt_yaml_node *section) BT_MUST_CHECK;
 /* Give the functions of the section their runtime, handler, code folder and environment
  * out of their services. */
-int bt_app_tree_functions(struct bt_app_tree *tree,
+int bt_app_tree_functions(struct bt_app_tree *tree, const struct bt_app_part *manager,
                           struct bt_yaml_node *section) BT_MUST_CHECK;
 /* The part of a service by its name; NULL. */
 struct bt_app_part *bt_app_tree_part(const struct bt_app_tree *tree, const char *service);

@@ -176,11 +176,68 @@ static int join_one(struct bt_app_tree *tree, struct bt_yaml_node *function)
     return BT_ECONF;
 }
 
-int bt_app_tree_functions(struct bt_app_tree *tree, struct bt_yaml_node *section)
+/* ---- The hub ---- */
+
+/* The name of a service is the name of its host: when it is the hub's of this process,
+ * the address becomes one that is always this process's. */
+static int localize(struct bt_app_tree *tree, struct bt_yaml *doc,
+                    struct bt_yaml_node *map, const char *key)
+{
+    struct bt_yaml_node *node = bt_yaml_get(map, key), *local;
+    const struct bt_app_service *s;
+    const char *host;
+
+    if (node == NULL || node->kind != BT_YAML_SCALAR)
+        return 0;
+    host = strstr(node->text, "://");
+    if (host == NULL)
+        return 0;
+    s = bt_app_services_find(&tree->app, host + 3, strcspn(host + 3, ":/"));
+    if (s == NULL || s->kind == NULL || s->kind->name == NULL ||
+        strcmp(s->kind->name, "hub") != 0)
+        return 0;
+    local = bt_yaml_new_text(doc, "tcp://localhub:1883", node->pos);
+    if (local == NULL)
+        return BT_ENOMEM;
+    local->key_pos = node->key_pos;
+    bt_yaml_take(map, key);
+    return bt_yaml_put(doc, map, key, local);
+}
+
+static int localize_hub(struct bt_app_tree *tree, struct bt_yaml *doc,
+                        struct bt_yaml_node *map)
+{
+    int r;
+
+    if (map->kind != BT_YAML_MAP)
+        return 0;
+    r = localize(tree, doc, map, "hub.address");
+    if (r == 0 && bt_yaml_get(map, "hub") != NULL)
+        r = localize(tree, doc, bt_yaml_get(map, "hub"), "address");
+    return r;
+}
+
+static int localize_hubs(struct bt_app_tree *tree, struct bt_yaml *doc,
+                         struct bt_yaml_node *section)
+{
+    const struct bt_yaml_node *rules = bt_yaml_get(section, "rules");
+    int r = localize_hub(tree, doc, section);
+
+    if (rules == NULL || rules->kind != BT_YAML_LIST)
+        return r;
+    for (struct bt_yaml_node *c = rules->first; r == 0 && c != NULL; c = c->next)
+        r = localize_hub(tree, doc, c);
+    return r;
+}
+
+int bt_app_tree_functions(struct bt_app_tree *tree, const struct bt_app_part *manager,
+                          struct bt_yaml_node *section)
 {
     struct bt_yaml_node *list = bt_yaml_get(section, "functions");
-    int r = 0;
+    int r = localize_hubs(tree, manager->doc, section);
 
+    if (r != 0)
+        return r;
     if (list == NULL || list->kind != BT_YAML_LIST)
         return 0;
     for (struct bt_yaml_node *c = list->first; c != NULL; c = c->next) {

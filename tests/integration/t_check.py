@@ -173,6 +173,8 @@ FILE = re.compile(r"(?<![\w/])((?:[\w.]+/)*[\w-]+\.(?:pem|key))\b")
 
 def prepared(text, ca, folder):
     """A block with its files and folders made, and hashes that are cut short made whole."""
+    for name in re.findall(r"{{\.(\w+)}}", text):
+        os.environ.setdefault(name, "test")
     for name in re.findall(r"codedir: ([\w./-]+)", text):
         os.makedirs(os.path.join(folder, name), exist_ok=True)
     text = re.sub(r"'?\$pbkdf2-sha512\$[^'\s]*\.\.\.'?", PW, text)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import sys
 import time
@@ -20,7 +21,6 @@ TREES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compat")
 USER = {"user": "test", "password": "hahaha"}
 CONTEXT = ["messageQOS", "messageTopic", "messageTimestamp", "functionName", "functionInvokeID"]
 HELLO = CONTEXT + ["Say"]
-SQL = False
 
 
 class Tree(Baetyl):
@@ -110,13 +110,8 @@ def certificates(t, s):
     return ca
 
 
-WITHOUT_SQL = () if SQL else (
-    ("function-manager-conf/service.yml", r"(?s)  - clientid: func-sql.*?(?=  - clientid)", ""),
-    ("function-manager-conf/service.yml", r"  - name: sql-filter\n.*\n", ""))
-
-
 def functions_docker(t, *change, start=True, **options):
-    s = Tree(t, "functions-docker", WITHOUT_SQL + change, **options)
+    s = Tree(t, "functions-docker", change, **options)
     certificates(t, s)
     return s.start() if start else s
 
@@ -135,7 +130,7 @@ def collect(device, n, seconds=20):
 
 def all_topics():
     has27 = bool(os.environ.get("PYTHON27"))
-    return ["t", "t/topic", "t/py3hi", "t/node8hi"] + ["t/py2hi"] * has27 + ["t/sqlfilter"] * SQL
+    return ["t", "t/topic", "t/py3hi", "t/node8hi"] + ["t/py2hi"] * has27 + ["t/sqlfilter"]
 
 
 def is_hello(members, function, first, qos=0):
@@ -170,9 +165,8 @@ def function_guide(t):
         equal(got[topic].decode(), json.dumps(members, **form), "form on " + topic)
     if "t/py2hi" in got:
         is_hello(json.loads(got["t/py2hi"]), "python27-sayhi", {"id": 1})
-    if SQL:
-        equal(got["t/sqlfilter"], b'{"id":1,"qos":0,"topic":"t"}', "filtered")
-    equal(len(s.children()), len(all_topics()) - 2 - SQL, "instances: " + str(s.children()))
+    equal(got["t/sqlfilter"], b'{"id":1,"qos":0,"topic":"t"}', "filtered")
+    equal(len(s.children()), len(all_topics()) - 3, "instances: " + str(s.children()))
     equal(s.stop(), 0, "exit status")
 
 
@@ -183,7 +177,7 @@ def function_guide_other_messages(t):
     device = s.device(("t/+", 0))
     sayhi = [x for x in all_topics() if x.endswith("hi")]
     device.send(raw.publish("t", b'{"err":"x"}'))
-    got = collect(device, 1 + len(sayhi) + SQL)
+    got = collect(device, 1 + len(sayhi))
     for topic in sayhi:
         message = json.loads(got[topic])
         equal(sorted(message), ["errorMessage", "errorType", "functionMessage"], topic)
@@ -231,7 +225,13 @@ def function_guide_unknown_function(t):
 def function_guide_native(t):
     """The form of version 1.0 without containers."""
     need_tool("node")
-    s = Tree(t, "functions-native").start()
+    s = Tree(t, "functions-native")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    s.edit("localhub-conf/service.yml", "127.0.0.1:0", "0.0.0.0:%d" % port)
+    s.edit("function-manager-conf/service.yml", "0.0.0.0:1883", "0.0.0.0:%d" % port)
+    s.start()
     device = s.device(("#", 0))
     device.send(raw.publish("t", b'{"id":1}'))
     topics = [x for x in all_topics() if x != "t/sqlfilter"]
@@ -443,6 +443,18 @@ def the_application_alone(t):
     s.start()
     s.device()
     contains(s.says(), "id=HUB-")
+
+
+@test
+def the_hub_by_any_name(t):
+    """The name of the hub's service is its host name."""
+    s = Tree(t, "guide-python")
+    s.edit("application.yml", "- name: localhub\n", "- name: broker-1\n")
+    s.edit("function-manager-conf/service.yml", "tcp://localhub:1883", "tcp://broker-1:1883")
+    s.start()
+    device = s.device(("py/hi", 0))
+    device.send(raw.publish("py", b"x"))
+    contains(device.message(20)["payload"], '"msg": "x"')
 
 
 @test
