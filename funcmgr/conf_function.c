@@ -9,6 +9,7 @@
 
 #define MAX_NAME 1024u /* of a handler that is a name */
 
+static const char *const reload_kinds[] = { "auto", "signal", "off", NULL };
 static const char *const order_kinds[] = { "none", "strict", NULL };
 
 static const struct bt_conf_row function_rows[] = {
@@ -47,6 +48,10 @@ static const struct bt_conf_row function_rows[] = {
                 "when the result of the earlier one, with all its retries, is published; "
                 "different topics run side by side.",
                 .choices = order_kinds),
+    BT_CONF_ROW(struct fm_function_conf, "reload", ENUM, reload, "auto",
+                "When changed code is loaded: auto, half a second after the last change, "
+                "and at SIGHUP; signal, at SIGHUP; off, never.",
+                .choices = reload_kinds),
     BT_CONF_ROW(struct fm_function_conf, "instance.idletime", MS, idle, "10m",
                 "An instance above the minimum that was idle for so long is stopped.",
                 .min = 1, .max = 365 * FM_DAY_MS, .flags = BT_CONF_ZERO),

@@ -83,6 +83,9 @@ enum fm_backend_choice {
     FM_BACKEND_RLIMIT,
 };
 
+/* When new code is loaded: by itself and at SIGHUP, at SIGHUP only, never. */
+enum fm_reload { FM_RELOAD_AUTO, FM_RELOAD_SIGNAL, FM_RELOAD_OFF };
+
 struct fm_function_conf {
     char *name;
     char *runtime; /* python, python3.11, node, /usr/bin/python3, ..., sql */
@@ -94,6 +97,7 @@ struct fm_function_conf {
     uint32_t spare;             /* idle instances beyond the busy ones, 0..100 */
     uint32_t concurrency;       /* calls that run at once in an instance, 1.. */
     uint32_t order;             /* enum fm_order_kind */
+    uint32_t reload;            /* enum fm_reload */
     int64_t idle;               /* ms an instance above min may be idle */
     int64_t evict;              /* ms between two looks at idle instances */
     uint64_t max_message;       /* bytes of one frame, both ways */

@@ -20,6 +20,7 @@
 #include "core/mem.h"
 #include "core/sys.h"
 #include "funcmgr/calls.h"
+#include "funcmgr/code.h"
 #include "funcmgr/link_remote.h"
 #include "funcmgr/rule.h"
 #include "funcmgr/stats.h"
@@ -40,6 +41,7 @@ struct manager {
     struct fm_remotes remotes;
     size_t n_pools; /* initialised */
     struct fm_calls calls;
+    struct fm_watch *watch; /* NULL: no code to watch */
     pthread_t thread;
     bool has_thread, watched;
     int answered_fds[2]; /* closed by the thread when every rule has its answer */
@@ -380,6 +382,7 @@ static void free_manager(void *self)
         return;
     if (m->has_thread)
         pthread_join(m->thread, NULL);
+    fm_watch_free(m->watch);
     fm_calls_deinit(&m->calls);
     if (m->watched)
         bt_super_unwatch(m->env.super, m->env.loop);
@@ -464,6 +467,9 @@ static int start(void *self)
     m->n_unanswered = m->conf->rules.n;
     if (bt_sys_pipe(m->answered_fds) != 0)
         return bt_origin(BT_EIO, "no descriptors for the function manager");
+    r = fm_code_watch(m->conf, m->env.work_dir, &m->calls.env, &m->watch);
+    if (r != 0)
+        return r;
     if (pthread_create(&m->thread, NULL, run, m) != 0)
         return bt_origin(BT_EIO, "the function manager's thread cannot be started");
     m->has_thread = true;
@@ -476,6 +482,25 @@ static void open_calls(void *self)
     struct manager *m = self;
 
     fm_calls_open(&m->calls);
+}
+
+static void needs_restart(void *arg, const char *key, const struct bt_conf_row *row)
+{
+    (void)arg, (void)row;
+    bt_log(BT_LOG_WARN, "FUNC-RESTART", "a changed key needs a restart",
+           "key=functions.%s", key);
+}
+
+static int reload(void *self, const void *conf, struct bt_conf_ctx *owner)
+{
+    const struct bt_conf_diff d = { .fn = needs_restart };
+    struct manager *m = self;
+
+    (void)owner;
+    bt_conf_each_change(&fm_conf_table, m->conf, conf, &d);
+    if (m->watch != NULL)
+        fm_watch_look(m->watch);
+    return 0;
 }
 
 static void stop(void *self)
@@ -493,6 +518,7 @@ const struct bt_module_ops fm_module = {
     .create = create,
     .start = start,
     .open = open_calls,
+    .reload = reload,
     .stop = stop,
     .free = free_manager,
 };

@@ -1,0 +1,14 @@
+/* Functions whose code has changed get new instances. */
+#ifndef FUNCMGR_CODE_H
+#define FUNCMGR_CODE_H
+
+#include "funcmgr/calls.h"
+#include "funcmgr/watch.h"
+
+/* Watch the code of all functions that want it. env finds the pools and has the mailbox;
+ * it outlives the watch. *out is NULL when there is nothing to watch. Main thread; 0 or a
+ * fatal code, logged. */
+int fm_code_watch(const struct fm_conf *conf, const char *work_dir,
+                  const struct fm_calls_env *env, struct fm_watch **out) BT_MUST_CHECK;
+
+#endif
