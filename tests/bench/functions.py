@@ -43,6 +43,40 @@ def sql(statement, each, qos=0):
         with make(functions=Functions("sql", qos, handler=statement)) as server:
             return bench.load(server, "-s", "call", "-q", str(qos), "-w", "512", "-l", "200", "-k", str(each))
     return run
+# What a neighbour does while the other function is measured, in a process of its own beside the runtime's.
+HARM = {
+    "spins": "for _ in range(4):\n    if os.fork() == 0:\n        while True:\n            pass\n",
+    "leaks": "while True:\n    if os.fork() == 0:\n        kept = []\n        while True:\n"
+             "            kept.append(bytearray(1 << 20))\n    os.wait()\n",
+    "forks": "while True:\n    try:\n        if os.fork() == 0:\n            time.sleep(0.1)\n            os._exit(0)\n"
+             "    except OSError:\n        os.wait()\n",
+}
+LIMITED = """
+    - {name: bad, runtime: python3, handler: index.handler, codedir: bad, instance: {min: 1},
+       limits: {cpu: 20%, memory: 32m, pids: 30}}
+"""
+
+
+def call_p99(bench, make, functions):
+    with make(functions=functions) as server:
+        for _ in range(2):
+            p99 = bench.load(server, "-s", "call", "-q", "0", "-w", "1", "-l", "64")["p99_us"]
+    return p99
+
+
+def neighbour(bench, make):
+    """p99 of one function alone, and at once afterwards while another one does harm under its limits."""
+    result = {}
+    for harm, code in HARM.items():
+        functions = Functions("python3")
+        alone = call_p99(bench, make, functions)
+        functions.text += LIMITED.lstrip("\n")
+        body = "".join("    " + line + "\n" for line in code.splitlines())
+        functions.files["bad/index.py"] = ("import os, time\nif os.fork() == 0:\n" + body +
+                                           "def handler(event, context):\n    return event\n")
+        result[harm] = call_p99(bench, make, functions) / alone
+        result["p99_ms"] = alone / 1000
+    return result
 
 
 ROWS = [
@@ -54,6 +88,10 @@ ROWS = [
         original={"p50_ms": 30}),
     Row("calls", call("python3", 64), ("Python calls, JSON echo, one instance, 1/s", "rate", 0, 4e4, None),
         original={"rate": 480}),
+    Row("neighbour", neighbour, ("Python call, one in flight, alone, p99 ms", "p99_ms", 3, None, None),
+        ("the same beside a function that spins / alone", "spins", 2, -1.1, None),
+        ("beside one that leaks / alone", "leaks", 2, -1.1, None),
+        ("beside one that forks / alone", "forks", 2, -1.1, None), only_baetyl=True, most=3),
     Row("nodecalls", call("node", 64), ("Node calls, JSON echo, one instance, 1/s", "rate", 0, 6e4, None),
         only_baetyl=True),
     Row("sqlpass", sql(PASS, 1), ("SQL, 200 bytes, all pass, msg/CPU-s", "per_cpu_s", 0, 1.5e5, None),
