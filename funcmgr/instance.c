@@ -342,9 +342,13 @@ static void got_reply(struct fm_instance *in, const struct fm_reply *reply)
 
 static void got_log(struct fm_instance *in, const struct fm_log_frame *log)
 {
-    bt_log(log->level > BT_LOG_DEBUG ? BT_LOG_DEBUG : (enum bt_log_level)log->level,
-           "FUNC-LOG", "a runtime reports", "instance=%s text=\"%.*s\"", in->name,
-           (int)BT_MIN(log->text.len, FM_OUTPUT_LINE), (const char *)log->text.ptr);
+    enum bt_log_level level =
+        log->level > BT_LOG_DEBUG ? BT_LOG_DEBUG : (enum bt_log_level)log->level;
+
+    if (bt_log_enabled(level) && fm_output_may(&in->output))
+        bt_log_own(level, "FUNC-LOG", "a runtime reports", "instance=%s text=\"%.*s\"",
+                   in->name, (int)BT_MIN(log->text.len, in->output.max_line),
+                   (const char *)log->text.ptr);
 }
 
 static void got_frame(struct fm_instance *in, const struct fm_frame *frame)

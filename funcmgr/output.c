@@ -13,24 +13,35 @@
 /* Reads per turn: the other instances want theirs, too. */
 #define READS_PER_TURN 4
 
-static void emit(struct fm_output *o)
+static void say_held(struct fm_output *o)
+{
+    if (o->held > 0)
+        bt_log(BT_LOG_WARN, "FUNC-OUTPUT-HELD", "a function printed too many lines",
+               "instance=%s dropped=%llu", o->name, (unsigned long long)o->held);
+    o->held = 0;
+}
+
+bool fm_output_may(struct fm_output *o)
 {
     uint64_t now = bt_loop_ms(o->loop);
 
     if (now - o->window >= FM_OUTPUT_WINDOW_MS) {
-        if (o->held > 0)
-            bt_log(BT_LOG_WARN, "FUNC-OUTPUT-HELD", "a function printed too many lines",
-                   "instance=%s dropped=%llu", o->name, (unsigned long long)o->held);
+        say_held(o);
         o->window = now;
         o->lines = 0;
-        o->held = 0;
     }
-    o->line[o->len] = '\0';
     if (o->lines++ < o->max_lines)
+        return true;
+    o->held++;
+    return false;
+}
+
+static void emit(struct fm_output *o)
+{
+    o->line[o->len] = '\0';
+    if (fm_output_may(o))
         bt_log_own(BT_LOG_INFO, "FUNC-OUTPUT", "a function printed",
                    "instance=%s line=\"%s\"", o->name, o->line);
-    else
-        o->held++;
     o->len = 0;
 }
 
@@ -55,6 +66,7 @@ static void close_now(struct fm_output *o)
 {
     if (o->len > 0)
         emit(o);
+    say_held(o);
     bt_io_stop(o->loop, &o->io);
     close(o->fd);
     o->fd = -1;

@@ -29,6 +29,9 @@ struct fm_output {
 /* Takes fd (not blocking). */
 void fm_output_start(struct fm_output *o, struct bt_loop *loop, const char *name,
                      uint8_t *chunk, int fd);
+/* Whether one more line may go to the log now; counted either way. For what the runtime
+ * reports in frames, which shares the limit. */
+bool fm_output_may(struct fm_output *o);
 /* Log what is there, then close. Idempotent after a start; harmless when fd is -1. */
 void fm_output_close(struct fm_output *o);
 

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import struct
+import sys
 import time
 
 import raw
@@ -54,6 +55,11 @@ def flood(event):
     line = 'x' * 5000 + '\\n'
     for _ in range(event['n']):
         os.write(1, line.encode())
+    return 'done'
+def log(event):
+    import logging
+    for n in range(event['n']):
+        logging.warning('w%d ' % n + 'y' * 500)
     return 'done'
 def files(event):
     return len([open('/dev/null') for _ in range(10000)])
@@ -149,8 +155,8 @@ class Pair:
         if start:
             self.start()
 
-    def start(self):
-        self.s.start()
+    def start(self, **options):
+        self.s.start(**options)
         until(lambda: self.s.log().count("id=FUNC-RULE") >= 2, what="the rules are ready")
         self.bad, self.good = Caller(self.t, self.s, "bad"), Caller(self.t, self.s, "good")
         self.good.call(n=0)
@@ -315,6 +321,45 @@ def unknown_user(t):
     p.s.start(wait=False)
     p.s.process.wait(10)
     contains(p.s.log(), 'there is no user' if os.geteuid() == 0 else "no-such-user")
+
+
+@test
+def log_records(t):
+    """What a function logs shares the limit of what it prints."""
+    p = Pair(t, "limits: {log: {rate: 10, line: 64}}")
+    equal(p.bad.call(do="log", n=2000), "done")
+    p.neighbour()
+    lines = [line for line in p.s.log().splitlines() if "instance=bad" in line and "yyyy" in line]
+    check(0 < len(lines) < 100, "%d lines" % len(lines))
+    check(max(map(len, lines)) < 300, "lines are cut")
+
+
+@test
+def delegated_group(t):
+    """Alone in a control group that is not the root: the process moves into a leaf below it."""
+    group = "/sys/fs/cgroup/service-%d" % os.getpid()
+    try:
+        with open("/sys/fs/cgroup/cgroup.subtree_control") as f:
+            controllers = f.read().split()
+        os.mkdir(group)
+    except OSError as why:
+        raise Skip("no cgroup v2 that can be written to: %s" % why)
+    try:
+        if "memory" not in controllers:
+            raise Skip("the root of cgroup v2 hands on %s" % controllers)
+        p = Pair(t, "limits: {memory: 32m}", start=False)
+        enter = "import os, sys; open('%s/cgroup.procs', 'w').write('0'); os.execv(sys.argv[1], sys.argv[1:])" % group
+        p.start(prefix=[sys.executable, "-c", enter])
+        equal(p.held("memory"), "cgroup2")
+        with open("/proc/%d/cgroup" % p.s.process.pid) as f:
+            contains(f.read(), group[len("/sys/fs/cgroup"):] + "/baetyl.main")
+        p.bad.error("memory limit of 32 MiB reached", do="leak")
+        p.neighbour()
+        equal(p.s.stop(), 0)
+    finally:
+        for folder in (group + "/baetyl.main", group):
+            if os.path.isdir(folder):
+                os.rmdir(folder)
 
 
 # Isolation.
