@@ -35,6 +35,7 @@ int bt_sys_random(void *out, size_t n) BT_MUST_CHECK;
 void bt_sys_thread_name(const char *name); /* of the calling thread; cut at 15 bytes */
 int64_t bt_sys_thread_cpu_us(pthread_t thread); /* used by a running thread; 0 unknown */
 uint64_t bt_sys_rss_bytes(void);                /* resident now; 0 when unknown */
+uint64_t bt_sys_rss_of(pid_t pid);              /* of another process of this user */
 unsigned bt_sys_online_cpus(void); /* that this process may use; at least 1 */
 int64_t bt_sys_mtime_ns(const struct stat *st); /* since 1970 */
 /* The file's contents are on the medium when this returns 0. */

@@ -2,6 +2,7 @@
  * thread inherits the descriptor; core/child.c marks everything again before exec. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libproc.h>
 #include <mach/mach.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -153,6 +154,15 @@ uint64_t bt_sys_rss_bytes(void)
         0)
         return 0;
     return info.resident_size;
+}
+
+uint64_t bt_sys_rss_of(pid_t pid)
+{
+    struct proc_taskinfo info;
+
+    if (proc_pidinfo(pid, PROC_PIDTASKINFO, 0, &info, sizeof(info)) != sizeof(info))
+        return 0;
+    return info.pti_resident_size;
 }
 
 unsigned bt_sys_online_cpus(void)

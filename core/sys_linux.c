@@ -143,13 +143,13 @@ int64_t bt_sys_thread_cpu_us(pthread_t thread)
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-uint64_t bt_sys_rss_bytes(void)
+static uint64_t rss_in(const char *statm)
 {
     char text[128] = "";
     char *end;
     unsigned long long pages;
     ssize_t n;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = open(statm, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return 0;
@@ -161,6 +161,19 @@ uint64_t bt_sys_rss_bytes(void)
     (void)strtoull(text, &end, 10);
     pages = strtoull(end, NULL, 10);
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t bt_sys_rss_bytes(void)
+{
+    return rss_in("/proc/self/statm");
+}
+
+uint64_t bt_sys_rss_of(pid_t pid)
+{
+    char path[40];
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);
+    return rss_in(path);
 }
 
 unsigned bt_sys_online_cpus(void)

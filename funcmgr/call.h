@@ -16,6 +16,7 @@ enum fm_outcome {
     FM_STOPPED,     /* the function manager stops; the call is not done */
     FM_OVERLOADED,  /* too many calls wait; the call is not done */
 };
+#define FM_N_OUTCOMES   8
 
 #define FM_STATUS_ERROR "*status.statusError"
 #define FM_START_ERROR  "*errors.errorString"
@@ -28,6 +29,7 @@ struct fm_result {
 };
 
 struct fm_instance;
+struct fm_stats;
 
 /* Owned by who made it, until done is called, exactly once. Zero-initialise, then set
  * message, attempts and done. */
@@ -40,6 +42,8 @@ struct fm_call {
     void (*done)(struct fm_call *call, const struct fm_result *result);
     /* The pool's and the instance's. */
     struct fm_instance *in; /* it was sent to; NULL while it waits in the pool */
+    uint64_t began_us;      /* loop time at which the pool got it */
+    struct fm_stats *stats; /* where the pool counts it */
     size_t charged;         /* bytes in the pool's queue */
     bool begun;             /* it counts as running: its time passes */
     bool alone;             /* ran in an instance that broke: nothing runs beside it */

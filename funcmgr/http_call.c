@@ -126,15 +126,13 @@ static void on_done(struct fm_call *call, const struct fm_result *result)
 static void on_timer(struct bt_timer *t)
 {
     struct http_call *h = bt_container_of(t, struct http_call, timer);
-    bool waits = bt_list_linked(&h->call.link);
 
     put_error(h, 504,
               "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
               FM_STATUS_ERROR);
     /* The payload went with the request. */
     h->call.message.payload = (struct bt_slice){ NULL, 0 };
-    if (waits)
-        fm_pool_cancel(h->pool, &h->call);
+    fm_pool_cancel(h->pool, &h->call);
 }
 
 static void run(struct fm_task *task)
@@ -151,7 +149,6 @@ static void run(struct fm_task *task)
         return;
     }
     timeout = (uint64_t)h->pool->conf->timeout;
-    h->call.deadline = bt_loop_ms(env->loop) + timeout;
     /* A little later than the instance's own, which says what happened. */
     timeout += GRACE_MS;
     if (h->timeout > 0)

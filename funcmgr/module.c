@@ -23,7 +23,6 @@
 #include "funcmgr/code.h"
 #include "funcmgr/link_remote.h"
 #include "funcmgr/rule.h"
-#include "funcmgr/stats.h"
 #include "funcmgr/task.h"
 #include "runtime-embed/runtime_embed.h"
 
@@ -424,7 +423,6 @@ static int create(const struct bt_module_env *env, void **out)
     m->hub = env->find(env->super, "hub");
     m->stop_msg.kind = FM_MSG_STOP;
     bt_timer_init(&m->drain_timer, on_drain_timer);
-    fm_stats_register();
     r = create_env(m);
     if (r == 0)
         r = create_pools(m);

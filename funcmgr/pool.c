@@ -15,17 +15,26 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "funcmgr/pool_priv.h"
 #include "funcmgr/stats.h"
 
-static void finish(struct fm_call *call, enum fm_outcome outcome, const char *message,
-                   const char *type)
+/* Every call of the pool ends here. */
+static void end_call(struct fm_pool *p, struct fm_call *call,
+                     const struct fm_result *result)
+{
+    fm_stats_end(p->stats, call, result->outcome, bt_loop_us(p->env->loop));
+    call->done(call, result);
+}
+
+static void finish(struct fm_pool *p, struct fm_call *call, enum fm_outcome outcome,
+                   const char *message, const char *type)
 {
     struct fm_result result = { .outcome = outcome, .message = message, .type = type };
 
-    call->done(call, &result);
+    end_call(p, call, &result);
 }
 
 /* ---- The queue ---- */
@@ -79,7 +88,7 @@ void fm_pool_fail_waiting(struct fm_pool *p, const char *message)
         if (call == NULL)
             return;
         unqueue(p, call);
-        finish(call, FM_NOT_STARTED, message, FM_START_ERROR);
+        finish(p, call, FM_NOT_STARTED, message, FM_START_ERROR);
     }
 }
 
@@ -94,7 +103,7 @@ static void call_too_large(struct fm_pool *p, struct fm_call *call, size_t len)
         "rpc error: code = ResourceExhausted desc = grpc: trying to send message larger "
         "than max (%zu vs. %zu)",
         len, (size_t)p->conf->max_message);
-    finish(call, FM_TOO_LARGE, message, FM_STATUS_ERROR);
+    finish(p, call, FM_TOO_LARGE, message, FM_STATUS_ERROR);
 }
 
 /* The one with the fewest calls of those that may take this one. */
@@ -150,7 +159,7 @@ static void dispatch(struct fm_pool *p, struct fm_instance *in, struct fm_call *
 
     unqueue(p, call);
     if (call->deadline != 0 && bt_loop_ms(p->env->loop) >= call->deadline) {
-        finish(call, FM_TIMEOUT,
+        finish(p, call, FM_TIMEOUT,
                "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
                FM_STATUS_ERROR);
         return;
@@ -163,7 +172,7 @@ static void dispatch(struct fm_pool *p, struct fm_instance *in, struct fm_call *
     } else if (r == BT_ELIMIT) {
         call_too_large(p, call, len);
     } else {
-        finish(call, FM_BROKEN,
+        finish(p, call, FM_BROKEN,
                "rpc error: code = ResourceExhausted desc = out of memory",
                FM_STATUS_ERROR);
     }
@@ -190,8 +199,10 @@ void fm_pool_call(struct fm_pool *p, struct fm_call *call)
 {
     char message[1200];
 
+    fm_stats_begin(p->stats, call,
+                   p->sql != NULL ? bt_clock_us() : bt_loop_us(p->env->loop));
     if (p->closing) {
-        finish(call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
+        finish(p, call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
     } else if (p->sql != NULL) {
         fm_sql_call(p->sql, call, (size_t)p->conf->max_message);
     } else if (is_full(p, call)) {
@@ -199,11 +210,11 @@ void fm_pool_call(struct fm_pool *p, struct fm_call *call)
                  "rpc error: code = ResourceExhausted desc = too many calls wait for "
                  "function %s",
                  p->conf->name);
-        finish(call, FM_OVERLOADED, message, FM_STATUS_ERROR);
+        finish(p, call, FM_OVERLOADED, message, FM_STATUS_ERROR);
     } else if (p->paused && p->cannot_start && !call->patient &&
                p->n_live + p->n_old == 0) {
         fm_pool_start_message(p, message, sizeof(message));
-        finish(call, FM_NOT_STARTED, message, FM_START_ERROR);
+        finish(p, call, FM_NOT_STARTED, message, FM_START_ERROR);
     } else {
         put_waiting(p, call, false);
         fm_pool_pump(p);
@@ -216,7 +227,7 @@ void fm_pool_cancel(struct fm_pool *p, struct fm_call *call)
     if (call->in != NULL || !bt_list_linked(&call->link))
         return;
     unqueue(p, call);
-    finish(call, FM_STOPPED, "the session at the hub was closed", FM_START_ERROR);
+    finish(p, call, FM_STOPPED, "the session at the hub was closed", FM_START_ERROR);
 }
 
 /* ---- What instances say ---- */
@@ -263,7 +274,7 @@ static void on_answered(void *arg, struct fm_instance *in, struct fm_call *call,
         else
             make_idle(p, in);
     }
-    call->done(call, result);
+    end_call(p, call, result);
     fm_pool_pump(p);
 }
 
@@ -287,18 +298,17 @@ static bool try_again(struct fm_pool *p, struct fm_call *call, enum fm_outcome o
         call->alone = true;
         call->left = call->deadline - now;
         call->deadline = 0;
-        bt_metric_add(&fm_stat_retries, 1);
+        bt_metric_add(&p->stats->retries, 1);
     }
     put_waiting(p, call, true);
     return true;
 }
 
-static void end_call(struct bt_list *node, const struct fm_result *result)
+static void end_node(struct fm_pool *p, struct bt_list *node,
+                     const struct fm_result *result)
 {
-    struct fm_call *call = bt_list_entry(node, struct fm_call, link);
-
     bt_list_remove(node);
-    call->done(call, result);
+    end_call(p, bt_list_entry(node, struct fm_call, link), result);
 }
 
 /* Give the calls of an instance that ended an answer, or another instance. From the last
@@ -325,9 +335,9 @@ static void take_calls(struct fm_pool *p, struct fm_instance *in,
     }
     in->n_calls = in->n_begun = 0;
     while ((node = bt_list_first(&mine)) != NULL)
-        end_call(node, result);
+        end_node(p, node, result);
     while ((node = bt_list_first(&others)) != NULL)
-        end_call(node, &broken);
+        end_node(p, node, &broken);
 }
 
 static void on_lost(void *arg, struct fm_instance *in, const struct fm_result *result)
@@ -350,7 +360,7 @@ static void on_gone(void *arg, struct fm_instance *in)
     bt_list_remove(&in->link);
     fm_instance_free(in);
     p->n_stopping--;
-    bt_metric_add(&fm_stat_instances, -1);
+    bt_metric_add(&p->stats->instances, -1);
     if (p->closing && p->n_live + p->n_old + p->n_stopping == 0)
         p->drained(p->arg);
     else
@@ -380,6 +390,7 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
 
     *p = (struct fm_pool){ .conf = conf, .env = env, .interp = *interp };
     *interp = (struct fm_interp){ 0 };
+    p->stats = fm_stats_of(conf->name);
     p->owner = (struct fm_instance_owner){ p,         on_ready, on_answered, on_room,
                                            on_failed, on_lost,  on_gone };
     bt_list_init(&p->idle);
@@ -490,7 +501,7 @@ void fm_pool_close(struct fm_pool *p)
         struct fm_call *call = first_waiting(p);
 
         unqueue(p, call);
-        finish(call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
+        finish(p, call, FM_STOPPED, "the function manager stops", FM_START_ERROR);
     }
     retire_all(p, &p->idle);
     retire_all(p, &p->others);

@@ -6,6 +6,7 @@
 #include "funcmgr/funcmgr.h"
 #include "funcmgr/instance.h"
 #include "funcmgr/sql.h"
+#include "funcmgr/stats.h"
 
 /* First pause after a failing start; it doubles up to the function's backoff.max. */
 #define FM_BACKOFF_MIN_MS 100u
@@ -28,6 +29,7 @@ struct fm_pool {
     struct fm_interp interp; /* owned */
     struct fm_sql *sql;      /* owned; not NULL: calls are done here, without instances */
     struct bt_slice *extra_env;
+    struct fm_stats *stats;
     struct fm_limits *limits; /* a reference; NULL: the environment has no backend */
     struct fm_instance_owner owner;
     struct bt_list idle;    /* most recently used first */

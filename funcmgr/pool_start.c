@@ -43,7 +43,7 @@ static void degrade(struct fm_pool *p, const char *why)
         return;
     p->degraded = true;
     p->degraded_since = bt_clock_wall_ms();
-    bt_metric_add(&fm_stat_degraded, 1);
+    bt_metric_set(&p->stats->degraded, 1);
 }
 
 static void recover(struct fm_pool *p)
@@ -51,7 +51,7 @@ static void recover(struct fm_pool *p)
     if (!p->degraded)
         return;
     p->degraded = false;
-    bt_metric_add(&fm_stat_degraded, -1);
+    bt_metric_set(&p->stats->degraded, 0);
     bt_log(BT_LOG_INFO, "FUNC-RECOVERED", "a function works again",
            "function=%s after_ms=%lld", p->conf->name,
            (long long)(bt_clock_wall_ms() - p->degraded_since));
@@ -77,7 +77,7 @@ void fm_pool_start_failed(struct fm_pool *p, const char *why)
 {
     char message[1200];
 
-    bt_metric_add(&fm_stat_start_failures, 1);
+    bt_metric_add(&p->stats->start_failures, 1);
     if (p->closing)
         return;
     degrade(p, why);
@@ -190,7 +190,7 @@ static void start_one(struct fm_pool *p)
     in->place = FM_AT_START;
     p->n_live++;
     p->n_starting++;
-    bt_metric_add(&fm_stat_instances, 1);
+    bt_metric_add(&p->stats->instances, 1);
     bt_list_push_back(&p->others, &in->link);
 }
 

@@ -69,7 +69,7 @@ static bool is_full(const struct fm_rule *rule, const struct fm_delivery *d)
 
 void fm_rule_count_drop(struct fm_rule *rule)
 {
-    bt_metric_add(&fm_stat_dropped, 1);
+    bt_metric_add(&rule->pool->stats->dropped, 1);
     fm_quiet_hit(&rule->dropped);
 }
 

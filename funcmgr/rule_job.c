@@ -231,8 +231,6 @@ static void finish(struct fm_job *job, const struct fm_result *result)
     job->answered = true;
     job->error = a.error;
     job->pause = 0;
-    if (a.error)
-        bt_metric_add(&fm_stat_errors, 1);
     if (r == 0 && job->delivery.qos == 0 && a.payload.len > 0) {
         publish_once(job, a.payload);
     } else if (r == 0 && (r = keep(job, &a)) == 0) {
@@ -261,7 +259,7 @@ static void retry(struct fm_job *job)
 
     job->attempts--;
     job->call.deadline = job->call.left = 0;
-    bt_metric_add(&fm_stat_retries, 1);
+    bt_metric_add(&job->rule->pool->stats->retries, 1);
     if (conf->retry_delay == 0)
         call(job);
     else
@@ -284,7 +282,6 @@ static void on_done(struct fm_call *c, const struct fm_result *result)
         retry(job);
         return;
     }
-    bt_metric_add(&fm_stat_calls, 1);
     if (result->outcome == FM_STOPPED || job->unwanted)
         end(job, false);
     else if (result->outcome == FM_OVERLOADED)

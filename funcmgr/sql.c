@@ -6,6 +6,7 @@
  * the answer is an error message as from any other runtime; nothing is kept from call to
  * call but room. */
 #include "funcmgr/sql.h"
+#include "funcmgr/stats.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -143,7 +144,7 @@ static void answer_error(struct fm_call *call, enum fm_outcome outcome, const ch
                                 .type = FM_STATUS_ERROR };
 
     snprintf(message, sizeof(message), "rpc error: code = %s desc = %s", code, text);
-    call->done(call, &result);
+    fm_stats_done(call, &result);
 }
 
 void fm_sql_call(struct fm_sql *sql, struct fm_call *call, size_t max)
@@ -162,7 +163,7 @@ void fm_sql_call(struct fm_sql *sql, struct fm_call *call, size_t max)
     }
     r = fm_sql_run(sql, &call->message, max, &result.payload, &why);
     if (r == 0) {
-        call->done(call, &result);
+        fm_stats_done(call, &result);
     } else if (r == BT_ELIMIT) {
         snprintf(text, sizeof(text),
                  "the result is larger than max (%zu), or nested too deeply", max);

@@ -144,6 +144,7 @@ __attribute__((unused)) static void begin_rule(void)
     n_calls = 0;
     n_drained = 0;
     the_pool.conf = &function;
+    the_pool.stats = fm_stats_of("f");
     CHECK_INT(fm_rule_init(&rule, &conf, &hub_conf, NULL, NULL, &the_pool), 0);
     rule.drained = on_drained;
     fm_rule_open(&rule);

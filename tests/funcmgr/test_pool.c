@@ -20,6 +20,10 @@ uint64_t bt_loop_ms(const struct bt_loop *l)
     (void)l;
     return now;
 }
+uint64_t bt_loop_us(const struct bt_loop *l)
+{
+    return bt_loop_ms(l) * 1000;
+}
 void bt_timer_init(struct bt_timer *t, void (*fn)(struct bt_timer *t))
 {
     t->fn = fn;

@@ -3,6 +3,9 @@ import http.client
 import json
 import os
 import socket
+import threading
+
+FOLDER = threading.Lock()  # the process has one working directory
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -14,12 +17,13 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         # A path longer than sun_path is reached from its folder.
-        here = os.getcwd()
-        try:
-            os.chdir(os.path.dirname(self.unix_path))
-            self.sock.connect(os.path.basename(self.unix_path))
-        finally:
-            os.chdir(here)
+        with FOLDER:
+            here = os.getcwd()
+            try:
+                os.chdir(os.path.dirname(self.unix_path))
+                self.sock.connect(os.path.basename(self.unix_path))
+            finally:
+                os.chdir(here)
 
 
 def path_of(server):

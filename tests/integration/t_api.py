@@ -151,8 +151,12 @@ def metrics_in_the_form_of_prometheus(t):
 @test
 def metrics_are_documented(t):
     """docs/observe.md has a row for every metric and every reason, and no others."""
-    s = t.baetyl("hub:\n  listen: ['tcp://127.0.0.1:0']\nfunctions:\n  functions: []\n  rules: []\n",
-                 args=["--modules", "hub,funcmgr"])
+    folder = t.folder()
+    with open(os.path.join(folder, "index.py"), "w") as out:
+        out.write("def handler(event, context):\n    raise ValueError(1)\n")
+    s = t.baetyl("hub:\n  listen: ['tcp://127.0.0.1:0']\nfunctions:\n  functions: "
+                 "[{name: f, runtime: python3, handler: index.handler, codedir: .}]\n", folder=folder)
+    equal(api.request(s, "/v1/functions/f/call", "POST", b"1")[0], 500, "a call that fails")
     text = api.request(s, "/metrics")[2].decode()
     kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
     helps = dict(re.findall(r"# HELP (\S+) (.*)", text))
