@@ -62,6 +62,8 @@ static const char *state_of(const struct fm_pool *p)
 {
     if (p->closing)
         return "stopping";
+    if (p->sql != NULL)
+        return "ready";
     switch (fm_pool_health(p)) {
     case FM_DEGRADED:
         return "degraded";
@@ -243,8 +245,8 @@ static void text_row(struct query *q, const struct fm_pool *p, int width)
     const struct fm_stats *s = p->stats;
     char instances[32];
 
-    (void)snprintf(instances, sizeof(instances), "%u/%u", p->n_live + p->n_old,
-                   (unsigned)p->conf->max);
+    (void)snprintf(instances, sizeof(instances), p->sql != NULL ? "-" : "%u/%u",
+                   p->n_live + p->n_old, (unsigned)p->conf->max);
     put_plain(q, p->conf->name, width);
     put(q, "  %-8s  %-10s  %-9s %8zu %10" PRId64 " %8" PRIu64, state_of(p),
         p->conf->runtime != NULL ? p->conf->runtime : "", instances, p->n_waiting,

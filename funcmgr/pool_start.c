@@ -98,7 +98,7 @@ void fm_pool_crashed(struct fm_pool *p, const char *why)
 
 void fm_pool_ended_early(struct fm_pool *p)
 {
-    bt_metric_add(&fm_stat_start_failures, 1);
+    bt_metric_add(&p->stats->start_failures, 1);
     fm_pool_crashed(p, "an instance ended before its first call");
     if (!p->closing && !p->paused)
         pause_starts(p);
