@@ -3,19 +3,28 @@
 
 #include "frame.pb.h"
 #if PB_PROTO_HEADER_VERSION != 40
-#    error Regenerate this file with the current version of nanopb generator.
+#error Regenerate this file with the current version of nanopb generator.
 #endif
 
 PB_BIND(baetyl_frame_Message, baetyl_frame_Message, AUTO)
 
+
 PB_BIND(baetyl_frame_Hello, baetyl_frame_Hello, AUTO)
+
 
 PB_BIND(baetyl_frame_Call, baetyl_frame_Call, AUTO)
 
+
 PB_BIND(baetyl_frame_Error, baetyl_frame_Error, AUTO)
+
 
 PB_BIND(baetyl_frame_Reply, baetyl_frame_Reply, AUTO)
 
+
 PB_BIND(baetyl_frame_Log, baetyl_frame_Log, AUTO)
 
+
 PB_BIND(baetyl_frame_Frame, baetyl_frame_Frame, 2)
+
+
+

@@ -6,7 +6,7 @@
 #include <pb.h>
 
 #if PB_PROTO_HEADER_VERSION != 40
-#    error Regenerate this file with the current version of nanopb generator.
+#error Regenerate this file with the current version of nanopb generator.
 #endif
 
 /* Struct definitions */
@@ -71,182 +71,119 @@ typedef struct _baetyl_frame_Frame {
     baetyl_frame_Log log;
 } baetyl_frame_Frame;
 
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Initializer values for message structs */
-#define baetyl_frame_Message_init_default                                    \
-    {                                                                        \
-        0, 0, { { NULL }, NULL }, { { NULL }, NULL }, 0, { { NULL }, NULL }, \
-        {                                                                    \
-            { NULL }, NULL                                                   \
-        }                                                                    \
-    }
-#define baetyl_frame_Hello_init_default                                   \
-    {                                                                     \
-        0, 0, { { NULL }, NULL }, { { NULL }, NULL }, { { NULL }, NULL }, \
-            { { NULL }, NULL }, { { NULL }, NULL }, 0                     \
-    }
-#define baetyl_frame_Call_init_default              \
-    {                                               \
-        0, false, baetyl_frame_Message_init_default \
-    }
-#define baetyl_frame_Error_init_default \
-    {                                   \
-        { { NULL }, NULL },             \
-        {                               \
-            { NULL }, NULL              \
-        }                               \
-    }
-#define baetyl_frame_Reply_init_default                               \
-    {                                                                 \
-        0, { { NULL }, NULL }, false, baetyl_frame_Error_init_default \
-    }
-#define baetyl_frame_Log_init_default \
-    {                                 \
-        0,                            \
-        {                             \
-            { NULL }, NULL            \
-        }                             \
-    }
-#define baetyl_frame_Frame_init_default                                                  \
-    {                                                                                    \
-        false, baetyl_frame_Hello_init_default, false, baetyl_frame_Call_init_default,   \
-            false, baetyl_frame_Reply_init_default, false, baetyl_frame_Log_init_default \
-    }
-#define baetyl_frame_Message_init_zero                                       \
-    {                                                                        \
-        0, 0, { { NULL }, NULL }, { { NULL }, NULL }, 0, { { NULL }, NULL }, \
-        {                                                                    \
-            { NULL }, NULL                                                   \
-        }                                                                    \
-    }
-#define baetyl_frame_Hello_init_zero                                      \
-    {                                                                     \
-        0, 0, { { NULL }, NULL }, { { NULL }, NULL }, { { NULL }, NULL }, \
-            { { NULL }, NULL }, { { NULL }, NULL }, 0                     \
-    }
-#define baetyl_frame_Call_init_zero              \
-    {                                            \
-        0, false, baetyl_frame_Message_init_zero \
-    }
-#define baetyl_frame_Error_init_zero \
-    {                                \
-        { { NULL }, NULL },          \
-        {                            \
-            { NULL }, NULL           \
-        }                            \
-    }
-#define baetyl_frame_Reply_init_zero                               \
-    {                                                              \
-        0, { { NULL }, NULL }, false, baetyl_frame_Error_init_zero \
-    }
-#define baetyl_frame_Log_init_zero \
-    {                              \
-        0,                         \
-        {                          \
-            { NULL }, NULL         \
-        }                          \
-    }
-#define baetyl_frame_Frame_init_zero                                                    \
-    {                                                                                   \
-        false, baetyl_frame_Hello_init_zero, false, baetyl_frame_Call_init_zero, false, \
-            baetyl_frame_Reply_init_zero, false, baetyl_frame_Log_init_zero             \
-    }
+#define baetyl_frame_Message_init_default        {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}}
+#define baetyl_frame_Hello_init_default          {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0}
+#define baetyl_frame_Call_init_default           {0, false, baetyl_frame_Message_init_default}
+#define baetyl_frame_Error_init_default          {{{NULL}, NULL}, {{NULL}, NULL}}
+#define baetyl_frame_Reply_init_default          {0, {{NULL}, NULL}, false, baetyl_frame_Error_init_default}
+#define baetyl_frame_Log_init_default            {0, {{NULL}, NULL}}
+#define baetyl_frame_Frame_init_default          {false, baetyl_frame_Hello_init_default, false, baetyl_frame_Call_init_default, false, baetyl_frame_Reply_init_default, false, baetyl_frame_Log_init_default}
+#define baetyl_frame_Message_init_zero           {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}}
+#define baetyl_frame_Hello_init_zero             {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0}
+#define baetyl_frame_Call_init_zero              {0, false, baetyl_frame_Message_init_zero}
+#define baetyl_frame_Error_init_zero             {{{NULL}, NULL}, {{NULL}, NULL}}
+#define baetyl_frame_Reply_init_zero             {0, {{NULL}, NULL}, false, baetyl_frame_Error_init_zero}
+#define baetyl_frame_Log_init_zero               {0, {{NULL}, NULL}}
+#define baetyl_frame_Frame_init_zero             {false, baetyl_frame_Hello_init_zero, false, baetyl_frame_Call_init_zero, false, baetyl_frame_Reply_init_zero, false, baetyl_frame_Log_init_zero}
 
 /* Field tags (for use in manual encoding/decoding) */
-#define baetyl_frame_Message_ID_tag               1
-#define baetyl_frame_Message_QOS_tag              2
-#define baetyl_frame_Message_Topic_tag            3
-#define baetyl_frame_Message_Payload_tag          4
-#define baetyl_frame_Message_Timestamp_tag        10
-#define baetyl_frame_Message_FunctionName_tag     11
+#define baetyl_frame_Message_ID_tag              1
+#define baetyl_frame_Message_QOS_tag             2
+#define baetyl_frame_Message_Topic_tag           3
+#define baetyl_frame_Message_Payload_tag         4
+#define baetyl_frame_Message_Timestamp_tag       10
+#define baetyl_frame_Message_FunctionName_tag    11
 #define baetyl_frame_Message_FunctionInvokeID_tag 12
-#define baetyl_frame_Hello_version_tag            1
-#define baetyl_frame_Hello_max_message_tag        2
-#define baetyl_frame_Hello_function_tag           3
-#define baetyl_frame_Hello_handler_tag            4
-#define baetyl_frame_Hello_codedir_tag            5
-#define baetyl_frame_Hello_runtime_tag            6
-#define baetyl_frame_Hello_error_tag              7
-#define baetyl_frame_Hello_concurrency_tag        8
-#define baetyl_frame_Call_id_tag                  1
-#define baetyl_frame_Call_message_tag             2
-#define baetyl_frame_Error_message_tag            1
-#define baetyl_frame_Error_type_tag               2
-#define baetyl_frame_Reply_id_tag                 1
-#define baetyl_frame_Reply_payload_tag            2
-#define baetyl_frame_Reply_error_tag              3
-#define baetyl_frame_Log_level_tag                1
-#define baetyl_frame_Log_text_tag                 2
-#define baetyl_frame_Frame_hello_tag              1
-#define baetyl_frame_Frame_call_tag               2
-#define baetyl_frame_Frame_reply_tag              3
-#define baetyl_frame_Frame_log_tag                4
+#define baetyl_frame_Hello_version_tag           1
+#define baetyl_frame_Hello_max_message_tag       2
+#define baetyl_frame_Hello_function_tag          3
+#define baetyl_frame_Hello_handler_tag           4
+#define baetyl_frame_Hello_codedir_tag           5
+#define baetyl_frame_Hello_runtime_tag           6
+#define baetyl_frame_Hello_error_tag             7
+#define baetyl_frame_Hello_concurrency_tag       8
+#define baetyl_frame_Call_id_tag                 1
+#define baetyl_frame_Call_message_tag            2
+#define baetyl_frame_Error_message_tag           1
+#define baetyl_frame_Error_type_tag              2
+#define baetyl_frame_Reply_id_tag                1
+#define baetyl_frame_Reply_payload_tag           2
+#define baetyl_frame_Reply_error_tag             3
+#define baetyl_frame_Log_level_tag               1
+#define baetyl_frame_Log_text_tag                2
+#define baetyl_frame_Frame_hello_tag             1
+#define baetyl_frame_Frame_call_tag              2
+#define baetyl_frame_Frame_reply_tag             3
+#define baetyl_frame_Frame_log_tag               4
 
 /* Struct field encoding specification for nanopb */
-#define baetyl_frame_Message_FIELDLIST(X, a)           \
-    X(a, STATIC, SINGULAR, UINT64, ID, 1)              \
-    X(a, STATIC, SINGULAR, UINT32, QOS, 2)             \
-    X(a, CALLBACK, SINGULAR, STRING, Topic, 3)         \
-    X(a, CALLBACK, SINGULAR, BYTES, Payload, 4)        \
-    X(a, STATIC, SINGULAR, SINT64, Timestamp, 10)      \
-    X(a, CALLBACK, SINGULAR, STRING, FunctionName, 11) \
-    X(a, CALLBACK, SINGULAR, STRING, FunctionInvokeID, 12)
+#define baetyl_frame_Message_FIELDLIST(X, a) \
+X(a, STATIC,   SINGULAR, UINT64,   ID,                1) \
+X(a, STATIC,   SINGULAR, UINT32,   QOS,               2) \
+X(a, CALLBACK, SINGULAR, STRING,   Topic,             3) \
+X(a, CALLBACK, SINGULAR, BYTES,    Payload,           4) \
+X(a, STATIC,   SINGULAR, SINT64,   Timestamp,        10) \
+X(a, CALLBACK, SINGULAR, STRING,   FunctionName,     11) \
+X(a, CALLBACK, SINGULAR, STRING,   FunctionInvokeID,  12)
 #define baetyl_frame_Message_CALLBACK pb_default_field_callback
-#define baetyl_frame_Message_DEFAULT  NULL
+#define baetyl_frame_Message_DEFAULT NULL
 
-#define baetyl_frame_Hello_FIELDLIST(X, a)         \
-    X(a, STATIC, SINGULAR, UINT32, version, 1)     \
-    X(a, STATIC, SINGULAR, UINT64, max_message, 2) \
-    X(a, CALLBACK, SINGULAR, STRING, function, 3)  \
-    X(a, CALLBACK, SINGULAR, STRING, handler, 4)   \
-    X(a, CALLBACK, SINGULAR, STRING, codedir, 5)   \
-    X(a, CALLBACK, SINGULAR, STRING, runtime, 6)   \
-    X(a, CALLBACK, SINGULAR, STRING, error, 7)     \
-    X(a, STATIC, SINGULAR, UINT32, concurrency, 8)
+#define baetyl_frame_Hello_FIELDLIST(X, a) \
+X(a, STATIC,   SINGULAR, UINT32,   version,           1) \
+X(a, STATIC,   SINGULAR, UINT64,   max_message,       2) \
+X(a, CALLBACK, SINGULAR, STRING,   function,          3) \
+X(a, CALLBACK, SINGULAR, STRING,   handler,           4) \
+X(a, CALLBACK, SINGULAR, STRING,   codedir,           5) \
+X(a, CALLBACK, SINGULAR, STRING,   runtime,           6) \
+X(a, CALLBACK, SINGULAR, STRING,   error,             7) \
+X(a, STATIC,   SINGULAR, UINT32,   concurrency,       8)
 #define baetyl_frame_Hello_CALLBACK pb_default_field_callback
-#define baetyl_frame_Hello_DEFAULT  NULL
+#define baetyl_frame_Hello_DEFAULT NULL
 
 #define baetyl_frame_Call_FIELDLIST(X, a) \
-    X(a, STATIC, SINGULAR, UINT64, id, 1) \
-    X(a, STATIC, OPTIONAL, MESSAGE, message, 2)
-#define baetyl_frame_Call_CALLBACK        NULL
-#define baetyl_frame_Call_DEFAULT         NULL
+X(a, STATIC,   SINGULAR, UINT64,   id,                1) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  message,           2)
+#define baetyl_frame_Call_CALLBACK NULL
+#define baetyl_frame_Call_DEFAULT NULL
 #define baetyl_frame_Call_message_MSGTYPE baetyl_frame_Message
 
-#define baetyl_frame_Error_FIELDLIST(X, a)       \
-    X(a, CALLBACK, SINGULAR, STRING, message, 1) \
-    X(a, CALLBACK, SINGULAR, STRING, type, 2)
+#define baetyl_frame_Error_FIELDLIST(X, a) \
+X(a, CALLBACK, SINGULAR, STRING,   message,           1) \
+X(a, CALLBACK, SINGULAR, STRING,   type,              2)
 #define baetyl_frame_Error_CALLBACK pb_default_field_callback
-#define baetyl_frame_Error_DEFAULT  NULL
+#define baetyl_frame_Error_DEFAULT NULL
 
-#define baetyl_frame_Reply_FIELDLIST(X, a)      \
-    X(a, STATIC, SINGULAR, UINT64, id, 1)       \
-    X(a, CALLBACK, SINGULAR, BYTES, payload, 2) \
-    X(a, STATIC, OPTIONAL, MESSAGE, error, 3)
-#define baetyl_frame_Reply_CALLBACK      pb_default_field_callback
-#define baetyl_frame_Reply_DEFAULT       NULL
+#define baetyl_frame_Reply_FIELDLIST(X, a) \
+X(a, STATIC,   SINGULAR, UINT64,   id,                1) \
+X(a, CALLBACK, SINGULAR, BYTES,    payload,           2) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  error,             3)
+#define baetyl_frame_Reply_CALLBACK pb_default_field_callback
+#define baetyl_frame_Reply_DEFAULT NULL
 #define baetyl_frame_Reply_error_MSGTYPE baetyl_frame_Error
 
-#define baetyl_frame_Log_FIELDLIST(X, a)     \
-    X(a, STATIC, SINGULAR, UINT32, level, 1) \
-    X(a, CALLBACK, SINGULAR, STRING, text, 2)
+#define baetyl_frame_Log_FIELDLIST(X, a) \
+X(a, STATIC,   SINGULAR, UINT32,   level,             1) \
+X(a, CALLBACK, SINGULAR, STRING,   text,              2)
 #define baetyl_frame_Log_CALLBACK pb_default_field_callback
-#define baetyl_frame_Log_DEFAULT  NULL
+#define baetyl_frame_Log_DEFAULT NULL
 
-#define baetyl_frame_Frame_FIELDLIST(X, a)    \
-    X(a, STATIC, OPTIONAL, MESSAGE, hello, 1) \
-    X(a, STATIC, OPTIONAL, MESSAGE, call, 2)  \
-    X(a, STATIC, OPTIONAL, MESSAGE, reply, 3) \
-    X(a, STATIC, OPTIONAL, MESSAGE, log, 4)
-#define baetyl_frame_Frame_CALLBACK      NULL
-#define baetyl_frame_Frame_DEFAULT       NULL
+#define baetyl_frame_Frame_FIELDLIST(X, a) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  hello,             1) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  call,              2) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  reply,             3) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  log,               4)
+#define baetyl_frame_Frame_CALLBACK NULL
+#define baetyl_frame_Frame_DEFAULT NULL
 #define baetyl_frame_Frame_hello_MSGTYPE baetyl_frame_Hello
-#define baetyl_frame_Frame_call_MSGTYPE  baetyl_frame_Call
+#define baetyl_frame_Frame_call_MSGTYPE baetyl_frame_Call
 #define baetyl_frame_Frame_reply_MSGTYPE baetyl_frame_Reply
-#define baetyl_frame_Frame_log_MSGTYPE   baetyl_frame_Log
+#define baetyl_frame_Frame_log_MSGTYPE baetyl_frame_Log
 
 extern const pb_msgdesc_t baetyl_frame_Message_msg;
 extern const pb_msgdesc_t baetyl_frame_Hello_msg;
@@ -258,12 +195,12 @@ extern const pb_msgdesc_t baetyl_frame_Frame_msg;
 
 /* Defines for backwards compatibility with code written before nanopb-0.4.0 */
 #define baetyl_frame_Message_fields &baetyl_frame_Message_msg
-#define baetyl_frame_Hello_fields   &baetyl_frame_Hello_msg
-#define baetyl_frame_Call_fields    &baetyl_frame_Call_msg
-#define baetyl_frame_Error_fields   &baetyl_frame_Error_msg
-#define baetyl_frame_Reply_fields   &baetyl_frame_Reply_msg
-#define baetyl_frame_Log_fields     &baetyl_frame_Log_msg
-#define baetyl_frame_Frame_fields   &baetyl_frame_Frame_msg
+#define baetyl_frame_Hello_fields &baetyl_frame_Hello_msg
+#define baetyl_frame_Call_fields &baetyl_frame_Call_msg
+#define baetyl_frame_Error_fields &baetyl_frame_Error_msg
+#define baetyl_frame_Reply_fields &baetyl_frame_Reply_msg
+#define baetyl_frame_Log_fields &baetyl_frame_Log_msg
+#define baetyl_frame_Frame_fields &baetyl_frame_Frame_msg
 
 /* Maximum encoded size of messages (where known) */
 /* baetyl_frame_Message_size depends on runtime parameters */
