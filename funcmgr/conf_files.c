@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "funcmgr/conf_priv.h"
 #include "funcmgr/interp.h"
+#include "funcmgr/sql.h"
 
 static void check_codedir(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
 {
@@ -27,11 +28,14 @@ static void check_runtime(struct bt_conf_ctx *ctx, const struct fm_function_conf
 {
     struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
     struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
-    int r = fm_interp_lookup(c->runtime, &interp, &why);
+    int r = fm_interp_of(c, NULL, &interp, &why);
 
     if (r != BT_EINVAL)
         return;
-    if (c->service == NULL)
+    if (fm_interp_is_exec(c->runtime))
+        bt_conf_error_at(ctx, c, "handler", "%.*s", (int)BT_MIN(why.len, 300),
+                         (const char *)why.data);
+    else if (c->service == NULL)
         bt_conf_error_at(ctx, c, "runtime", "%.*s", (int)BT_MIN(why.len, 300),
                          (const char *)why.data);
     else
@@ -49,7 +53,7 @@ void fm_conf_check_files(struct bt_conf_ctx *ctx, const void *conf)
     for (size_t i = 0; i < c->functions.n; i++, f++) {
         if (f->codedir != NULL)
             check_codedir(ctx, f);
-        if (f->codedir != NULL && f->runtime != NULL)
+        if (f->codedir != NULL && f->runtime != NULL && !fm_sql_is_runtime(f->runtime))
             check_runtime(ctx, f);
     }
 }

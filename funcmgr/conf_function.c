@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "funcmgr/conf_priv.h"
+#include "funcmgr/interp.h"
 #include "funcmgr/sql.h"
 #include "funcmgr/sql_plan.h"
 
@@ -15,15 +16,20 @@ static const char *const order_kinds[] = { "none", "strict", NULL };
 static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
                 "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
-    BT_CONF_ROW(struct fm_function_conf, "runtime", STRING, runtime, NULL,
-                "Interpreter: python, python2, python2.7, python3, python3.11, node, "
-                "node20 and the like, or an absolute path; or sql."),
-    BT_CONF_ROW(struct fm_function_conf, "handler", STRING, handler, NULL,
-                "File and function, as in index.handler; for sql the statement.",
-                .max = (int64_t)FM_SQL_MAX_STATEMENT),
+    BT_CONF_ROW(
+        struct fm_function_conf, "runtime", STRING, runtime, NULL,
+        "Interpreter: python, python2, python2.7, python3, python3.11, node, "
+        "node20 and the like, or an absolute path; or sql; or exec, for any program."),
+    BT_CONF_ROW(
+        struct fm_function_conf, "handler", STRING, handler, NULL,
+        "File and function, as in index.handler; for sql the statement; for exec the program, in "
+        "codedir or with an absolute path.",
+        .max = (int64_t)FM_SQL_MAX_STATEMENT),
     BT_CONF_ROW(struct fm_function_conf, "codedir", STRING, codedir, NULL,
                 "Folder of the code, relative to the working directory.", .max = 4096,
                 .flags = BT_CONF_PATH),
+    BT_CONF_ROW(struct fm_function_conf, "args", STRINGS, args, NULL,
+                "Arguments of the program of exec.", .max = FM_MAX_ARGS),
     BT_CONF_ROW(struct fm_function_conf, "service", STRING, service, NULL,
                 "Name of the service in application.yml whose image is the runtime and "
                 "whose service.yml has handler and codedir."),
@@ -97,6 +103,33 @@ static void check_statement(struct bt_conf_ctx *ctx, const struct fm_function_co
     fm_sql_free(sql);
 }
 
+/* The folder of the code is that of the program when none is given. */
+static void check_exec(struct bt_conf_ctx *ctx, struct fm_function_conf *c)
+{
+    const char *slash;
+    size_t len;
+
+    if (c->handler == NULL) {
+        bt_conf_error_at(ctx, c, "name", "the function needs a handler, the program");
+        return;
+    }
+    if (strlen(c->handler) > MAX_NAME)
+        bt_conf_error_at(ctx, c, "handler", "more than %u bytes", MAX_NAME);
+    if (c->codedir != NULL)
+        return;
+    if (c->handler[0] != '/') {
+        bt_conf_error_at(ctx, c, "handler",
+                         "\"%.100s\": without a codedir the path must be absolute",
+                         c->handler);
+        return;
+    }
+    slash = strrchr(c->handler, '/');
+    len = BT_MAX((size_t)(slash - c->handler), (size_t)1);
+    c->codedir = bt_conf_alloc(ctx, len + 1);
+    if (c->codedir != NULL)
+        memcpy(c->codedir, c->handler, len);
+}
+
 static void check_program(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
 {
     if (c->runtime == NULL || c->handler == NULL || c->codedir == NULL)
@@ -118,8 +151,12 @@ static void check_function(struct bt_conf_ctx *ctx, void *obj)
 
     if (fm_sql_is_runtime(c->runtime))
         check_statement(ctx, c);
+    else if (fm_interp_is_exec(c->runtime))
+        check_exec(ctx, c);
     else
         check_program(ctx, c);
+    if (c->args.n > 0 && !fm_interp_is_exec(c->runtime))
+        bt_conf_error_at(ctx, obj, "args", "only the program of exec takes arguments");
     if (c->min > c->max)
         bt_conf_error_at(ctx, obj, "instance.min", "%u is more than instance.max, %u",
                          (unsigned)c->min, (unsigned)c->max);

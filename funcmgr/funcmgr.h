@@ -9,6 +9,7 @@
 /* Named maxima. */
 #define FM_MAX_INSTANCES   100u /* per function */
 #define FM_MAX_CONCURRENCY 1024u
+#define FM_MAX_ARGS      64u   /* of exec's program */
 #define FM_MAX_FUNCTIONS   1024u /* functions and, separately, rules */
 #define FM_MAX_MESSAGE     ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
 
@@ -88,9 +89,10 @@ enum fm_reload { FM_RELOAD_AUTO, FM_RELOAD_SIGNAL, FM_RELOAD_OFF };
 
 struct fm_function_conf {
     char *name;
-    char *runtime; /* python, python3.11, node, /usr/bin/python3, ..., sql */
-    char *handler; /* file.function; for sql the statement */
+    char *runtime; /* python, python3.11, node, /usr/bin/python3, ..., sql, exec */
+    char *handler; /* file.function; for sql the statement, for exec the program */
     char *codedir; /* relative to the working directory, or absolute */
+    struct bt_conf_strings args; /* of exec's program */
     char *service;
     struct bt_conf_strings env; /* NAME=value */
     uint32_t min, max;          /* instances; 0 <= min <= max, 1 <= max */

@@ -6,6 +6,7 @@
  * and where. */
 #include "funcmgr/interp.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,57 @@ int fm_interp_lookup(const char *runtime, struct fm_interp *out, struct bt_buf *
     return fm_interp_find(runtime, path != NULL ? path : "/usr/bin:/bin", out, why);
 }
 
+bool fm_interp_is_exec(const char *runtime)
+{
+    return runtime != NULL && strcmp(runtime, "exec") == 0;
+}
+
+/* The text of what is wrong with a program; NULL: nothing. */
+static const char *program_problem(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return strerror(errno); /* NOLINT(concurrency-mt-unsafe): both libcs' is safe */
+    if (!S_ISREG(st.st_mode))
+        return "it is no file";
+    if (access(path, X_OK) != 0)
+        return "it is not executable (chmod +x)";
+    return NULL;
+}
+
+static int find_program(const struct fm_function_conf *c, const char *work_dir,
+                        struct fm_interp *out, struct bt_buf *why)
+{
+    struct bt_buf path bt_cleanup(bt_buf_deinit) = { 0 };
+    const char *problem;
+    int r = 0;
+
+    *out = (struct fm_interp){ .language = FM_PROGRAM, .args = &c->args };
+    if (c->handler[0] != '/' && c->codedir[0] != '/' && work_dir != NULL)
+        r = bt_buf_printf(&path, "%s/", work_dir);
+    if (r == 0 && c->handler[0] != '/')
+        r = bt_buf_printf(&path, "%s/", c->codedir);
+    if (r == 0)
+        r = bt_buf_append_str(&path, c->handler);
+    out->path = r == 0 ? bt_buf_steal_str(&path) : NULL;
+    if (out->path == NULL)
+        return BT_ENOMEM;
+    problem = program_problem(out->path);
+    if (problem == NULL)
+        return 0;
+    r = bt_buf_printf(why, "the program %s cannot be run: %s", out->path, problem);
+    fm_interp_deinit(out);
+    return r != 0 ? r : BT_EINVAL;
+}
+
+int fm_interp_of(const struct fm_function_conf *c, const char *work_dir,
+                 struct fm_interp *out, struct bt_buf *why)
+{
+    return fm_interp_is_exec(c->runtime) ? find_program(c, work_dir, out, why)
+                                         : fm_interp_lookup(c->runtime, out, why);
+}
+
 int fm_interp_absent(const char *runtime, const struct bt_buf *why, struct fm_interp *out)
 {
     *out = (struct fm_interp){ .path = bt_strdup(runtime) };
@@ -204,7 +256,7 @@ void fm_interp_deinit(struct fm_interp *interp)
 /* Python: no environment, no user's packages, no slow site files (the runtime loads those
  * when an import needs them), and only the first part of the source is compiled. Node:
  * `-e`, because a script by descriptor needs options that differ between versions. */
-static const char *const args[FM_N_LANGUAGES][FM_INTERP_ARGS - 1] = {
+static const char *const args[FM_N_LANGUAGES][8] = {
     [FM_PYTHON] = { "-E", "-s", "-S", "-c",
                     "s=open('/proc/self/fd/5','rb').read().split(b'\\n#-#\\n');MORE=s[1];"
                     "exec(compile(s[0],'runtime.py','exec'))",
@@ -221,6 +273,12 @@ void fm_interp_argv(const struct fm_interp *interp, char *argv[FM_INTERP_ARGS])
     size_t n = 0;
 
     argv[n++] = interp->path;
+    if (interp->language == FM_PROGRAM) {
+        for (size_t i = 0; i < interp->args->n; i++)
+            argv[n++] = interp->args->items[i];
+        argv[n] = NULL;
+        return;
+    }
     for (const char *const *p = args[interp->language]; *p != NULL; p++)
         argv[n++] = (char *)(uintptr_t)*p;
     argv[n] = NULL;

@@ -62,13 +62,14 @@ static int spawn(const struct fm_instance_opts *o, const char *name,
                  const struct pipes *p, struct bt_child_exit *on_exit,
                  struct fm_process *out)
 {
+    bool has_source = o->interp->language < FM_N_LANGUAGES;
     const struct bt_child_fd fds[] = {
         { o->env->null_fd, 0 },
         { p->output[1], 1 },
         { p->output[1], 2 },
         { p->calls[0], FM_CALL_FD },
         { p->replies[1], FM_REPLY_FD },
-        { o->env->source_fds[o->interp->language], FM_SOURCE_FD },
+        { has_source ? o->env->source_fds[o->interp->language] : -1, FM_SOURCE_FD },
     };
     struct fm_limits *l = o->limits;
     char *argv[FM_INTERP_ARGS + 1], option[FM_CELL_OPTION];
@@ -87,7 +88,7 @@ static int spawn(const struct fm_instance_opts *o, const char *name,
     opts.envp = child_env.envp;
     opts.cwd = o->env->work_dir;
     opts.fds = fds;
-    opts.n_fds = BT_ARRAY_LEN(fds);
+    opts.n_fds = BT_ARRAY_LEN(fds) - (has_source ? 0 : 1);
     opts.new_group = true;
     opts.confine = fm_cell_confine(out->cell);
     opts.no_wait = fm_cell_is_slow(out->cell);

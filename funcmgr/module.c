@@ -165,8 +165,9 @@ static int without_runtime(const struct fm_function_conf *c, const struct bt_buf
                            struct fm_interp *interp)
 {
     bt_log(BT_LOG_ERROR, "FUNC-RUNTIME",
-           c->service != NULL ? "a function's runtime is not installed; the others run"
-                              : "a function's runtime is not installed",
+           fm_interp_is_exec(c->runtime) ? "a function's program cannot be run"
+           : c->service != NULL ? "a function's runtime is not installed; the others run"
+                                : "a function's runtime is not installed",
            "function=%s runtime=%s reason=\"%.*s\"", c->name, c->runtime, (int)why->len,
            (const char *)why->data);
     return c->service != NULL ? fm_interp_absent(c->runtime, why, interp) : BT_ECONF;
@@ -206,7 +207,7 @@ static int create_process(struct manager *m, const struct fm_function_conf *c)
     struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
     struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
     int r = check_codedir(m, c);
-    int found = fm_interp_lookup(c->runtime, &interp, &why);
+    int found = fm_interp_of(c, m->env.work_dir, &interp, &why);
 
     if (found == BT_EINVAL)
         found = without_runtime(c, &why, &interp);

@@ -447,7 +447,8 @@ static int read_pattern(struct fm_sql_parser *p, struct fm_sql_expr *out)
 {
     struct fm_sql_expr e = { 0 };
     struct fm_sql_token at;
-    int r = pass(p, fm_sql_is(&p->tok, "like") ? " LIKE " : " GLOB ");
+    bool like = fm_sql_is(&p->tok, "like");
+    int r = pass(p, like ? " LIKE " : " GLOB ");
 
     at = p->tok;
     r = r != 0 ? r : read_binary(p, LESS, &e);
@@ -455,7 +456,7 @@ static int read_pattern(struct fm_sql_parser *p, struct fm_sql_expr *out)
         p->tok = at;
         return fm_sql_fail(p, "the pattern must be written as a text in '...'");
     }
-    if (r == 0 && fm_sql_is(&p->tok, "escape")) {
+    if (r == 0 && like && fm_sql_is(&p->tok, "escape")) {
         r = pass(p, " ESCAPE ");
         if (r == 0 && (p->tok.kind != FM_SQL_STRING || p->tok.text.len != 3))
             return fm_sql_fail(p, "expected one character in '...'");

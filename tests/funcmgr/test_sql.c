@@ -458,6 +458,8 @@ TEST(errors_name_the_place)
           "at character 20, `not b`: write parentheses around `not ...` here" },
         { "select a where a not 5", "",
           "at character 22, `5`: expected `in`, `like`, `glob` or `between`" },
+        { "select a where a glob 'x' escape '!'", "",
+          "at character 27, `escape '!'`: expected an operator or the end" },
         { "select count(*) as x", "",
           "at character 8, `count(*) as x`: there is no function "
           "`count`; docs/functions.md lists them" },
