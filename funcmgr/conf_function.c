@@ -16,14 +16,14 @@ static const char *const order_kinds[] = { "none", "strict", NULL };
 static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
                 "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
-    BT_CONF_ROW(
-        struct fm_function_conf, "runtime", STRING, runtime, NULL,
-        "Interpreter: python, python2, python2.7, python3, python3.11, node, "
-        "node20 and the like, or an absolute path; or sql; or exec, for any program."),
+    BT_CONF_ROW(struct fm_function_conf, "runtime", STRING, runtime, NULL,
+                "Interpreter: python, python2, python2.7, python3, python3.11, node, "
+                "node20 and the like, or an absolute path; or sql; or exec, for any "
+                "program."),
     BT_CONF_ROW(
         struct fm_function_conf, "handler", STRING, handler, NULL,
-        "File and function, as in index.handler; for sql the statement; for exec the program, in "
-        "codedir or with an absolute path.",
+        "File and function, as in index.handler; for sql the statement; for exec the "
+        "program, in codedir or with an absolute path.",
         .max = (int64_t)FM_SQL_MAX_STATEMENT),
     BT_CONF_ROW(struct fm_function_conf, "codedir", STRING, codedir, NULL,
                 "Folder of the code, relative to the working directory.", .max = 4096,

@@ -9,7 +9,7 @@
 /* Named maxima. */
 #define FM_MAX_INSTANCES   100u /* per function */
 #define FM_MAX_CONCURRENCY 1024u
-#define FM_MAX_ARGS      64u   /* of exec's program */
+#define FM_MAX_ARGS        64u   /* of exec's program */
 #define FM_MAX_FUNCTIONS   1024u /* functions and, separately, rules */
 #define FM_MAX_MESSAGE     ((uint64_t)256 * 1024 * 1024) /* bytes of one frame */
 

@@ -196,7 +196,7 @@ static void start_one(struct fm_pool *p)
 
 bool fm_pool_may_start(const struct fm_pool *p)
 {
-    return !p->closing && !p->paused && p->n_live < p->conf->max &&
+    return p->sql == NULL && !p->closing && !p->paused && p->n_live < p->conf->max &&
            p->n_stopping <= p->conf->max;
 }
 

@@ -178,6 +178,9 @@ def prepared(text, ca, folder):
         os.environ.setdefault(name, "test")
     for name in re.findall(r"codedir: ([\w./-]+)", text):
         os.makedirs(os.path.join(folder, name), exist_ok=True)
+        for program in re.findall(r"runtime: exec, codedir: %s, handler: (\w+)" % name, text):
+            with open(os.path.join(folder, name, program), "w") as f:
+                os.chmod(f.name, 0o755)
     text = re.sub(r"'?\$pbkdf2-sha512\$[^'\s]*\.\.\.'?", PW, text)
     for name in set(FILE.findall(text)):
         path = os.path.join(folder, name)

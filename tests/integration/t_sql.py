@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import time
 
 import raw
 from harness import HUB, check, contains, equal, test, until
@@ -136,3 +137,20 @@ def it_needs_no_code_folder_and_many_can_be_used(t):
         got = c.message()
         equal((got["topic"], got["payload"]), {0: ("out/0", b'{"n":0}'), 7: ("out/7", b'{"n":14}'), 39: (
             "out/19", b'{"how":"folded","twice":{"n":78}}')}[n], "result")
+
+
+@test
+def instances_that_are_asked_for_do_not_start(t):
+    """Neither by a minimum nor because files beside it change; the answers go on."""
+    folder = t.folder()
+    os.mkdir(os.path.join(folder, "code"))
+    s = t.baetyl(CONFIG.format(statement=GUIDE, topic="t") +
+                 "      codedir: code\n      instance: {min: 2, max: 4}\n", folder=folder)
+    until(lambda: "id=FUNC-RULE " in s.log(), what="the rule is ready")
+    c = session(t, s, "device", ("t/sqlfilter", 0))
+    with open(os.path.join(folder, "code", "x.py"), "w") as f:
+        f.write("x")
+    time.sleep(0.5)
+    c.send(raw.publish("t", '{"id":1}'))
+    equal(c.message()["payload"], b'{"id":1,"qos":0,"topic":"t"}', "result")
+    check("FUNC-START" not in s.log() and "program=" not in s.log(), "no instance")
