@@ -21,6 +21,12 @@
 #include "funcmgr/pool_priv.h"
 #include "funcmgr/stats.h"
 
+static const struct fm_result stopped = {
+    .outcome = FM_STOPPED,
+    .message = "rpc error: code = Canceled desc = the function manager stops",
+    .type = FM_STATUS_ERROR,
+};
+
 /* Every call of the pool ends here. */
 static void end_call(struct fm_pool *p, struct fm_call *call,
                      const struct fm_result *result)
@@ -284,6 +290,9 @@ static void on_room(void *arg, struct fm_instance *in)
     fm_pool_pump(arg);
 }
 
+/* What becomes of the calls of an instance that ended. */
+enum fate { FATE_RESULT, FATE_BROKEN, FATE_STOPPED, N_FATES };
+
 /* One call of an instance that ended. True: it waits again, and its time stands still. */
 static bool try_again(struct fm_pool *p, struct fm_call *call, enum fm_outcome outcome)
 {
@@ -311,33 +320,48 @@ static void end_node(struct fm_pool *p, struct bt_list *node,
     end_call(p, bt_list_entry(node, struct fm_call, link), result);
 }
 
+/* Of a call without another attempt. What nobody has run, or what would be tried again if
+ * we did not stop, is not done: at QoS 1 it comes again. */
+static enum fate fate_of(const struct fm_pool *p, const struct fm_call *call,
+                         enum fm_outcome outcome, bool other)
+{
+    bool again = outcome == FM_BROKEN && call->attempts > 1;
+
+    if (!call->begun || (p->closing && again))
+        return FATE_STOPPED;
+    return other ? FATE_BROKEN : FATE_RESULT;
+}
+
 /* Give the calls of an instance that ended an answer, or another instance. From the last
  * to the first, so that those that wait again keep their order. */
 static void take_calls(struct fm_pool *p, struct fm_instance *in,
                        const struct fm_result *result)
 {
-    struct fm_result broken = *result;
+    static const struct fm_result broken = {
+        .outcome = FM_BROKEN,
+        .message = "rpc error: code = Unavailable desc = transport is closing",
+        .type = FM_STATUS_ERROR,
+    };
+    const struct fm_result *results[N_FATES] = { result, &broken, &stopped };
     uint64_t now = bt_loop_ms(p->env->loop);
-    struct bt_list mine, others, *node; /* those without another attempt */
+    struct bt_list ended[N_FATES], *node;
 
-    bt_list_init(&mine);
-    bt_list_init(&others);
-    broken.outcome = FM_BROKEN;
-    broken.message = "rpc error: code = Unavailable desc = transport is closing";
+    for (int i = 0; i < N_FATES; i++)
+        bt_list_init(&ended[i]);
     while (!bt_list_empty(&in->calls)) {
         struct fm_call *call = bt_list_entry(in->calls.prev, struct fm_call, link);
         bool other = result->outcome == FM_TIMEOUT && now < call->deadline;
+        enum fm_outcome outcome = other ? FM_BROKEN : result->outcome;
 
         bt_list_remove(&call->link);
         call->in = NULL;
-        if (!try_again(p, call, other ? FM_BROKEN : result->outcome))
-            bt_list_push_front(other ? &others : &mine, &call->link);
+        if (!try_again(p, call, outcome))
+            bt_list_push_front(&ended[fate_of(p, call, outcome, other)], &call->link);
     }
     in->n_calls = in->n_begun = 0;
-    while ((node = bt_list_first(&mine)) != NULL)
-        end_node(p, node, result);
-    while ((node = bt_list_first(&others)) != NULL)
-        end_node(p, node, &broken);
+    for (int i = 0; i < N_FATES; i++)
+        while ((node = bt_list_first(&ended[i])) != NULL)
+            end_node(p, node, results[i]);
 }
 
 static void on_lost(void *arg, struct fm_instance *in, const struct fm_result *result)
@@ -512,11 +536,6 @@ void fm_pool_close(struct fm_pool *p)
 /* An answer may change the lists, so each round begins anew. */
 static bool kill_one(struct fm_pool *p, struct bt_list *list)
 {
-    static const struct fm_result stopped = {
-        .outcome = FM_STOPPED,
-        .message = "rpc error: code = Canceled desc = the function manager stops",
-        .type = FM_STATUS_ERROR,
-    };
     struct bt_list *it;
 
     bt_list_for_each (it, list) {

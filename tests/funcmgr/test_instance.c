@@ -452,6 +452,20 @@ TEST(error_of_the_handler)
     end();
 }
 
+TEST(log_frames_are_limited_like_lines)
+{
+    struct fm_frame f = { .kind = FM_LOG };
+
+    prepare(1);
+    in->output.max_lines = 10;
+    f.log = (struct fm_log_frame){ .level = 0, .text = text("words") };
+    for (int i = 0; i < 15; i++)
+        say(&f);
+    turn();
+    CHECK(in->output.held == 5 && in->state == FM_READY);
+    end();
+}
+
 /* ---- Fails ---- */
 
 static void start_fails_with(const char *why)

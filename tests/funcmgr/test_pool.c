@@ -729,6 +729,24 @@ TEST(close_answers_what_waits_and_lets_a_call_end)
     fm_pool_deinit(&pool);
 }
 
+TEST(what_breaks_while_stopping_is_not_done)
+{
+    struct test_call c[3];
+
+    begin(0, 1);
+    short_calls = true;
+    call(&c[0], 2);
+    ready(made[0]);
+    call(&c[1], 1);
+    call(&c[2], 1);
+    fm_pool_close(&pool);
+    CHECK(c[1].done == 0 && made[0]->n_calls == 3);
+    lost(made[0], FM_BROKEN);
+    for (int i = 0; i < 3; i++)
+        CHECK(c[i].done == 1 && c[i].outcome == FM_STOPPED);
+    finish_all();
+}
+
 TEST(kill_ends_a_running_call)
 {
     struct test_call a;
