@@ -296,7 +296,8 @@ int conn_out_login(struct bt_mqtt_conn *c, bool session_present)
     c->n_wire = 0;
     c->again = &c->sent;
     if (!session_present) {
-        bt_freep(&c->foreign);
+        bt_free(c->foreign);
+        c->foreign = NULL;
         queue_again(c);
         return 0;
     }

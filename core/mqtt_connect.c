@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,60 +30,35 @@ static const char *after(const char *s, const char *prefix)
     return strncmp(s, prefix, n) == 0 ? s + n : NULL;
 }
 
-static bool is_port(const char *s)
+_Static_assert(BT_CLIENT_HOST_LEN == BT_STREAM_HOST_LEN && BT_STREAM_PORT_LEN == 8,
+               "parts of addresses are copied");
+
+/* -1: it begins like none of them; else whether that is with TLS. What follows is not
+ * looked at. */
+static int scheme_of(const char *address)
 {
-    size_t n = strspn(s, "0123456789");
+    static const char *const schemes[] = { "tcp://", "mqtt://", "ssl://", "tls://",
+                                           "mqtts://" };
 
-    return n > 0 && n <= 5 && s[n] == '\0';
-}
-
-static const struct scheme {
-    const char *prefix, *port;
-    bool tls;
-} schemes[] = {
-    { "tcp://", "1883", false }, { "mqtt://", "1883", false }, { "ssl://", "8883", true },
-    { "tls://", "8883", true },  { "mqtts://", "8883", true },
-};
-
-static const struct scheme *scheme_of(const char *address)
-{
     for (size_t i = 0; i < BT_ARRAY_LEN(schemes); i++)
-        if (after(address, schemes[i].prefix) != NULL)
-            return &schemes[i];
-    return NULL;
+        if (after(address, schemes[i]) != NULL)
+            return i >= 2;
+    return -1;
 }
 
 bool bt_client_is_tls(const char *address)
 {
-    const struct scheme *scheme = scheme_of(address);
-
-    return scheme != NULL && scheme->tls;
+    return scheme_of(address) == 1;
 }
 
 bool bt_client_split_tcp(const char *address, char host[BT_CLIENT_HOST_LEN], char port[8])
 {
-    const struct scheme *scheme = scheme_of(address);
-    const char *s, *end, *rest;
+    struct bt_stream_address a;
 
-    if (scheme == NULL)
+    if (scheme_of(address) < 0 || bt_stream_parse(address, &a) != 0)
         return false;
-    s = after(address, scheme->prefix);
-    if (*s == '[') {
-        end = strchr(++s, ']');
-        rest = end != NULL ? end + 1 : NULL;
-    } else {
-        end = s + strcspn(s, ":/");
-        rest = end;
-    }
-    if (end == NULL || end == s || (size_t)(end - s) >= BT_CLIENT_HOST_LEN)
-        return false;
-    snprintf(host, BT_CLIENT_HOST_LEN, "%.*s", (int)(end - s), s);
-    snprintf(port, 8, "%s", scheme->port);
-    if (*rest == '\0')
-        return true;
-    if (*rest != ':' || !is_port(rest + 1))
-        return false;
-    snprintf(port, 8, "%.5s", rest + 1);
+    memcpy(host, a.host, sizeof(a.host));
+    memcpy(port, a.port, sizeof(a.port));
     return true;
 }
 
@@ -181,7 +157,7 @@ int bt_client_open_socket(const char *address, uint32_t timeout_ms, int *out,
     uint64_t until = bt_clock_ms() + timeout_ms;
     const char *path = after(address, "unix://");
 
-    if (path == NULL && scheme_of(address) == NULL) {
+    if (path == NULL && scheme_of(address) < 0) {
         snprintf(error, BT_CLIENT_ERROR_LEN,
                  "the address %s is not of a kind this program can use: write "
                  "tcp://HOST:PORT, ssl://HOST:PORT or unix:///PATH",

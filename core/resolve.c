@@ -170,9 +170,10 @@ struct bt_resolver *bt_resolver_new(struct bt_loop *loop)
         return NULL;
     bt_list_init(&r->lookups);
     r->mbox = bt_mbox_new(loop, on_msg, r);
-    if (r->mbox == NULL)
-        bt_freep(&r);
-    return r;
+    if (r->mbox != NULL)
+        return r;
+    bt_free(r);
+    return NULL;
 }
 
 void bt_resolver_free(struct bt_resolver *r)

@@ -32,16 +32,19 @@ static bool copy(char *out, size_t size, const char *from, size_t len)
     return true;
 }
 
-/* The number behind the colon; what follows it (a path) has no meaning here. */
+/* The number behind the colon; then nothing, or a slash. */
 static bool parse_port(const char *rest, const char *fallback, char *out)
 {
-    size_t n;
+    size_t n = 0;
+    bool ok;
 
-    if (*rest != ':')
-        return copy(out, BT_STREAM_PORT_LEN, fallback, strlen(fallback));
-    n = strspn(++rest, "0123456789");
-    return n <= 5 && (rest[n] == '\0' || rest[n] == '/') &&
-           copy(out, BT_STREAM_PORT_LEN, rest, n);
+    if (*rest == ':') {
+        n = strspn(++rest, "0123456789");
+        ok = n <= 5 && copy(out, BT_STREAM_PORT_LEN, rest, n);
+    } else {
+        ok = copy(out, BT_STREAM_PORT_LEN, fallback, strlen(fallback));
+    }
+    return ok && strcmp(rest[n] == '/' ? rest + n + 1 : rest + n, "") == 0;
 }
 
 int bt_stream_parse(const char *text, struct bt_stream_address *out)

@@ -17,7 +17,7 @@ struct bt_stream;
 #define BT_STREAM_HOST_LEN 256u
 #define BT_STREAM_PORT_LEN 8u
 
-/* An address taken apart. scheme://HOST[:PORT][/...] with tcp, mqtt, ssl, tls, mqtts;
+/* An address taken apart. scheme://HOST[:PORT][/] with tcp, mqtt, ssl, tls, mqtts;
  * HOST:PORT alone is tcp; unix:///PATH. */
 struct bt_stream_address {
     bool tls, local;               /* local: host is a path */
