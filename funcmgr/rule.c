@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/sys.h"
 #include "funcmgr/rule_job.h"
 #include "funcmgr/stats.h"
 
@@ -103,6 +105,16 @@ static void on_published(void *arg, uint64_t token, unsigned reason)
 
 /* ---- The session ---- */
 
+/* Half of it is chance: many that lost the same broker do not come back together. */
+static uint64_t spread(uint64_t pause)
+{
+    uint32_t random = 0;
+
+    if (bt_sys_random(&random, sizeof(random)) != 0)
+        random = 0;
+    return pause - pause / 2 + random % (pause / 2 + 1);
+}
+
 static void reopen_later(struct fm_rule *rule)
 {
     uint64_t max = (uint64_t)rule->hub_conf->interval;
@@ -111,7 +123,8 @@ static void reopen_later(struct fm_rule *rule)
         return;
     rule->pause = rule->pause == 0 ? FM_REOPEN_MIN_MS : rule->pause * 2;
     rule->pause = BT_MIN(rule->pause, max);
-    bt_timer_start(rule->loop, &rule->reopen_timer, rule->pause, 0);
+    bt_timer_start(rule->loop, &rule->reopen_timer,
+                   rule->remote != NULL ? spread(rule->pause) : rule->pause, 0);
 }
 
 static void on_closed(void *arg, unsigned reason)
@@ -122,6 +135,8 @@ static void on_closed(void *arg, unsigned reason)
         bt_log(BT_LOG_WARN, "FUNC-SESSION", "a rule's session was closed",
                "function=%s client=\"%s\" reason=0x%02x", rule->conf->function,
                rule->conf->clientid != NULL ? rule->conf->clientid : "", reason);
+    if (bt_clock_ms() - rule->ready_ms >= FM_REOPEN_STABLE_MS)
+        rule->pause = 0;
     close_link(rule);
     fm_jobs_detach(rule);
     reopen_later(rule);
@@ -151,7 +166,9 @@ static void on_ready(void *arg, unsigned reason)
     tell_answered(rule);
     if (reason < REFUSED) {
         rule->ready = true;
-        rule->pause = 0;
+        rule->ready_ms = bt_clock_ms();
+        if (rule->remote == NULL)
+            rule->pause = 0;
         rule->clean |= reason == FM_LINK_NEW_SESSION;
         ask_limits(rule); /* a broker elsewhere says them now */
         bt_log(BT_LOG_INFO, "FUNC-RULE", "rule ready", "function=%s filter=\"%s\"",

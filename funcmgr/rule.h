@@ -20,6 +20,9 @@
 /* First pause before a session is opened again, or a refused result is published again;
  * it doubles up to hub.interval. */
 #define FM_REOPEN_MIN_MS 100u
+/* At a broker elsewhere a session that lasted so long makes the next pause the first one
+ * again: one that throws the rule out at once is not asked ten times a second. */
+#define FM_REOPEN_STABLE_MS 10000u
 
 struct fm_rule {
     const struct fm_rule_conf *conf;
@@ -43,6 +46,7 @@ struct fm_rule {
     struct bt_list turns; /* jobs whose turn has come */
     bool held;            /* they wait a moment */
     uint64_t pause;       /* ms before the session is opened again */
+    uint64_t ready_ms;    /* of the clock, when it was last opened */
     struct bt_timer reopen_timer;
     struct fm_quiet dropped, lost; /* messages; results */
     const char *lost_why;
