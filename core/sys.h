@@ -15,6 +15,8 @@ int bt_sys_pipe(int fds[2]) BT_MUST_CHECK; /* blocking; 0 is the reading end */
 /* Non-blocking. type: SOCK_STREAM or SOCK_DGRAM. */
 int bt_sys_socket(int domain, int type) BT_MUST_CHECK;
 int bt_sys_socketpair(int fds[2]) BT_MUST_CHECK; /* Unix stream, blocking */
+/* Unix packets that keep their bounds, blocking. -1 where there is no such thing. */
+int bt_sys_packetpair(int fds[2]) BT_MUST_CHECK;
 /* Non-blocking. addr and len may be NULL. */
 int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len) BT_MUST_CHECK;
 /* An anonymous file in memory where there is one, else an unlinked temporary file. */

@@ -55,6 +55,13 @@ int bt_sys_socketpair(int fds[2])
     return 0;
 }
 
+int bt_sys_packetpair(int fds[2])
+{
+    fds[0] = fds[1] = -1;
+    errno = ENOSYS;
+    return -1;
+}
+
 int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
     return flagged(accept(fd, addr, len), true);

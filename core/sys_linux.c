@@ -40,6 +40,11 @@ int bt_sys_socketpair(int fds[2])
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
 }
 
+int bt_sys_packetpair(int fds[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
+}
+
 int bt_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
     return accept4(fd, addr, len, SOCK_CLOEXEC | SOCK_NONBLOCK);

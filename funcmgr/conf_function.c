@@ -12,6 +12,7 @@
 
 static const char *const reload_kinds[] = { "auto", "signal", "off", NULL };
 static const char *const order_kinds[] = { "none", "strict", NULL };
+static const char *const fork_kinds[] = { "auto", "on", "off", NULL }; /* fm_fork_kind */
 
 static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
@@ -49,6 +50,11 @@ static const struct bt_conf_row function_rows[] = {
                 "Calls that one instance runs at once; for handlers that wait, such as "
                 "asynchronous ones in Node.",
                 .min = 1, .max = FM_MAX_CONCURRENCY, .flags = BT_CONF_ZERO),
+    BT_CONF_ROW(struct fm_function_conf, "instance.fork", ENUM, fork, "auto",
+                "Python only: load the code once, in a template, and fork the instances "
+                "from it: they start sooner and share memory. auto: when instance.max is "
+                "more than 1.",
+                .choices = fork_kinds),
     BT_CONF_ROW(struct fm_function_conf, "order", ENUM, order, "none",
                 "strict: of the messages of one topic in a rule the next is processed "
                 "when the result of the earlier one, with all its retries, is published; "

@@ -61,6 +61,7 @@ static void bind_hello(baetyl_frame_Hello *m, const struct fm_hello *h, bool enc
     bind(&m->codedir, &h->codedir, encode);
     bind(&m->runtime, &h->runtime, encode);
     bind(&m->error, &h->error, encode);
+    bind(&m->cannot_fork, &h->cannot_fork, encode);
 }
 
 static void bind_message(baetyl_frame_Message *m, const struct fm_message *c, bool encode)
@@ -88,6 +89,7 @@ static void fill(pb_frame *m, const struct fm_frame *f)
         m->hello.version = f->hello.version;
         m->hello.max_message = f->hello.max_message;
         m->hello.concurrency = f->hello.concurrency;
+        m->hello.forks = f->hello.forks;
         bind_hello(&m->hello, &f->hello, true);
         break;
     case FM_CALL:
@@ -279,6 +281,7 @@ static void take(struct fm_frame *out, const pb_frame *m, const struct parts *pa
         out->hello.version = m->hello.version;
         out->hello.max_message = m->hello.max_message;
         out->hello.concurrency = m->hello.concurrency;
+        out->hello.forks = m->hello.forks;
     } else if (m->has_call) {
         take_call(out, m, parts);
     } else if (m->has_reply) {

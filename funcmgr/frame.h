@@ -23,6 +23,8 @@ struct fm_hello {
     struct bt_slice runtime;                    /* from the runtime: "python 3.11.2" */
     struct bt_slice error; /* from the runtime: why it cannot serve; empty = ready */
     uint32_t concurrency;  /* from the manager: calls that may run at once, 1 or more */
+    bool forks;            /* from the manager: be a template, see forkserver.h */
+    struct bt_slice cannot_fork; /* from the runtime: why it cannot be one */
 };
 /* The call record of the original, field by field. */
 struct fm_message {

@@ -34,6 +34,9 @@ typedef struct _baetyl_frame_Hello {
     pb_callback_t error;
     /* From the manager. */
     uint32_t concurrency;
+    bool forks;
+    /* From the runtime. */
+    pb_callback_t cannot_fork;
 } baetyl_frame_Hello;
 
 typedef struct _baetyl_frame_Call {
@@ -78,14 +81,14 @@ extern "C" {
 
 /* Initializer values for message structs */
 #define baetyl_frame_Message_init_default        {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}}
-#define baetyl_frame_Hello_init_default          {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0}
+#define baetyl_frame_Hello_init_default          {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0, 0, {{NULL}, NULL}}
 #define baetyl_frame_Call_init_default           {0, false, baetyl_frame_Message_init_default}
 #define baetyl_frame_Error_init_default          {{{NULL}, NULL}, {{NULL}, NULL}}
 #define baetyl_frame_Reply_init_default          {0, {{NULL}, NULL}, false, baetyl_frame_Error_init_default}
 #define baetyl_frame_Log_init_default            {0, {{NULL}, NULL}}
 #define baetyl_frame_Frame_init_default          {false, baetyl_frame_Hello_init_default, false, baetyl_frame_Call_init_default, false, baetyl_frame_Reply_init_default, false, baetyl_frame_Log_init_default}
 #define baetyl_frame_Message_init_zero           {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}}
-#define baetyl_frame_Hello_init_zero             {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0}
+#define baetyl_frame_Hello_init_zero             {0, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0, 0, {{NULL}, NULL}}
 #define baetyl_frame_Call_init_zero              {0, false, baetyl_frame_Message_init_zero}
 #define baetyl_frame_Error_init_zero             {{{NULL}, NULL}, {{NULL}, NULL}}
 #define baetyl_frame_Reply_init_zero             {0, {{NULL}, NULL}, false, baetyl_frame_Error_init_zero}
@@ -108,6 +111,8 @@ extern "C" {
 #define baetyl_frame_Hello_runtime_tag           6
 #define baetyl_frame_Hello_error_tag             7
 #define baetyl_frame_Hello_concurrency_tag       8
+#define baetyl_frame_Hello_forks_tag             9
+#define baetyl_frame_Hello_cannot_fork_tag       10
 #define baetyl_frame_Call_id_tag                 1
 #define baetyl_frame_Call_message_tag            2
 #define baetyl_frame_Error_message_tag           1
@@ -142,7 +147,9 @@ X(a, CALLBACK, SINGULAR, STRING,   handler,           4) \
 X(a, CALLBACK, SINGULAR, STRING,   codedir,           5) \
 X(a, CALLBACK, SINGULAR, STRING,   runtime,           6) \
 X(a, CALLBACK, SINGULAR, STRING,   error,             7) \
-X(a, STATIC,   SINGULAR, UINT32,   concurrency,       8)
+X(a, STATIC,   SINGULAR, UINT32,   concurrency,       8) \
+X(a, STATIC,   SINGULAR, BOOL,     forks,             9) \
+X(a, CALLBACK, SINGULAR, STRING,   cannot_fork,      10)
 #define baetyl_frame_Hello_CALLBACK pb_default_field_callback
 #define baetyl_frame_Hello_DEFAULT NULL
 

@@ -86,6 +86,7 @@ enum fm_backend_choice {
 
 /* When new code is loaded: by itself and at SIGHUP, at SIGHUP only, never. */
 enum fm_reload { FM_RELOAD_AUTO, FM_RELOAD_SIGNAL, FM_RELOAD_OFF };
+enum fm_fork_kind { FM_FORK_AUTO, FM_FORK_ON, FM_FORK_OFF };
 
 struct fm_function_conf {
     char *name;
@@ -100,6 +101,7 @@ struct fm_function_conf {
     uint32_t concurrency;       /* calls that run at once in an instance, 1.. */
     uint32_t order;             /* enum fm_order_kind */
     uint32_t reload;            /* enum fm_reload */
+    uint32_t fork;              /* enum fm_fork_kind */
     int64_t idle;               /* ms an instance above min may be idle */
     int64_t evict;              /* ms between two looks at idle instances */
     uint64_t max_message;       /* bytes of one frame, both ways */

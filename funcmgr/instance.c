@@ -22,7 +22,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "funcmgr/launch.h"
 
 /* Texts of one error. */
 #define MAX_ERROR_TEXT ((size_t)4096)
@@ -76,6 +75,7 @@ static void begin_stop(struct fm_instance *in)
     set_state(in, FM_STOPPING);
     bt_list_remove(&in->unsent);
     close_pipes(in);
+    fm_launch_cancel(&in->launch);
     bt_child_kill(in->pid, true, SIGTERM);
     bt_timer_start(loop_of(in), &in->timer, FM_TERM_MS, FM_TERM_MS);
 }
@@ -340,21 +340,10 @@ static void got_reply(struct fm_instance *in, const struct fm_reply *reply)
         answer(in, call, &result);
 }
 
-static void got_log(struct fm_instance *in, const struct fm_log_frame *log)
-{
-    enum bt_log_level level =
-        log->level > BT_LOG_DEBUG ? BT_LOG_DEBUG : (enum bt_log_level)log->level;
-
-    if (bt_log_enabled(level) && fm_output_may(&in->output))
-        bt_log_own(level, "FUNC-LOG", "a runtime reports", "instance=%s text=\"%.*s\"",
-                   in->name, (int)BT_MIN(log->text.len, in->output.max_line),
-                   (const char *)log->text.ptr);
-}
-
 static void got_frame(struct fm_instance *in, const struct fm_frame *frame)
 {
     if (frame->kind == FM_LOG)
-        got_log(in, &frame->log);
+        fm_output_log(&in->output, frame->log.level, frame->log.text);
     else if (frame->kind == FM_HELLO && in->state == FM_STARTING)
         got_hello(in, &frame->hello);
     else if (frame->kind == FM_REPLY && in->state == FM_BUSY)
@@ -554,6 +543,36 @@ void fm_instance_free(struct fm_instance *in)
     bt_free(in);
 }
 
+static void gone(struct fm_instance *in)
+{
+    const struct fm_instance_owner *owner = in->opts.owner;
+
+    bt_timer_stop(loop_of(in), &in->timer);
+    set_state(in, FM_DEAD);
+    owner->gone(owner->arg, in);
+}
+
+/* The end of a launch that was pending. The process waits for our hello, so it runs
+ * nothing of the function before it is registered. */
+static void on_launched(struct fm_launch *l, int r, pid_t pid, const char *why)
+{
+    struct fm_instance *in = bt_container_of(l, struct fm_instance, launch);
+
+    in->pid = pid;
+    in->cell = bt_steal(l->cell);
+    if (r == 0 && in->state == FM_STOPPING) {
+        bt_child_kill(pid, true, SIGTERM);
+        return;
+    }
+    if (r == 0) {
+        bt_io_set(loop_of(in), &in->call_io, BT_WRITE);
+        return;
+    }
+    if (in->state != FM_STOPPING)
+        fault(in, FM_NOT_STARTED, "Unavailable", why);
+    gone(in);
+}
+
 static void begin(struct fm_instance *in, const struct fm_process *process)
 {
     in->pid = process->pid;
@@ -570,6 +589,8 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
     bt_io_init(&in->call_io, in->call_fd, on_writable);
     bt_io_init(&in->reply_io, in->reply_fd, on_reply);
     bt_io_start(loop_of(in), &in->call_io, BT_WRITE);
+    if (in->launch.pending)
+        bt_io_set(loop_of(in), &in->call_io, 0);
     in->queued = in->out.len;
     bt_io_start(loop_of(in), &in->reply_io, BT_READ);
     fm_output_start(&in->output, loop_of(in), in->name, in->opts.env->chunk,
@@ -582,8 +603,12 @@ int fm_instance_start(struct fm_instance *in)
     struct fm_process process;
     int r = send_hello(in);
 
+    in->launch.opts = &in->opts;
+    in->launch.name = in->name;
+    in->launch.on_exit = &in->exit;
+    in->launch.launched = on_launched;
     if (r == 0)
-        r = fm_launch(&in->opts, in->name, &in->exit, &process);
+        r = fm_launch(&in->launch, &process);
     if (r == 0)
         begin(in, &process);
     return r;
@@ -610,7 +635,6 @@ void fm_instance_exited(struct bt_msg *msg)
 {
     struct bt_child_exit *e = bt_container_of(msg, struct bt_child_exit, msg);
     struct fm_instance *in = bt_container_of(e, struct fm_instance, exit);
-    const struct fm_instance_owner *owner = in->opts.owner;
 
     log_exit(in, in->state == FM_STOPPING);
     /* What the handler started may still run in the group. */
@@ -624,7 +648,5 @@ void fm_instance_exited(struct bt_msg *msg)
         ;
     if (in->state != FM_STOPPING)
         closed_by_child(in);
-    bt_timer_stop(loop_of(in), &in->timer);
-    set_state(in, FM_DEAD);
-    owner->gone(owner->arg, in);
+    gone(in);
 }

@@ -13,6 +13,7 @@
 #include "funcmgr/call.h"
 #include "funcmgr/cell.h"
 #include "funcmgr/interp.h"
+#include "funcmgr/launch.h"
 #include "funcmgr/output.h"
 
 enum fm_state { FM_STARTING, FM_READY, FM_BUSY, FM_STOPPING, FM_DEAD };
@@ -44,9 +45,10 @@ struct fm_env {
     struct fm_backend *backend;     /* what limits are enforced with; NULL: none are */
 };
 
-enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP, FM_MSG_TASK };
+enum fm_msg_kind { FM_MSG_EXIT = 1, FM_MSG_STOP, FM_MSG_TASK, FM_MSG_TEMPLATE_EXIT };
 
 struct fm_instance;
+struct fm_fork;
 
 /* None of these is called from inside fm_instance_start, _call or _stop. */
 struct fm_instance_owner {
@@ -79,6 +81,7 @@ struct fm_instance_opts {
     int64_t timeout;          /* ms, for the start and for a call */
     uint32_t concurrency;     /* calls that run at once, 1 or more */
     struct fm_limits *limits; /* for the start; NULL: none */
+    struct fm_fork *fork;     /* where it may be forked, or NULL */
 };
 
 struct fm_instance {
@@ -90,7 +93,8 @@ struct fm_instance {
     unsigned place;      /* the owner's: which of its lists */
     bool exclusive;      /* the owner's: it runs a call that is alone */
     uint64_t served;     /* calls that were answered */
-    pid_t pid;
+    pid_t pid;           /* 0 while the launch is pending */
+    struct fm_launch launch;
     struct bt_child_exit exit;
     int call_fd, reply_fd;
     struct bt_io call_io, reply_io;

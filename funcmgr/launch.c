@@ -1,16 +1,20 @@
 /* Starting a process.
  *
  * Happy path: three pipes (calls, replies, output), then a spawn with the runtime's
- * descriptors, our few environment variables and the function's own.
+ * descriptors, our few environment variables and the function's own; or the three
+ * descriptors go to the function's template, which makes the process from itself.
  * Failure modes: no descriptors, no memory, a program that cannot be run. What was opened
  * is closed again; the caller only hears the code. */
 #include "funcmgr/launch.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "core/error.h"
 #include "core/sys.h"
+#include "funcmgr/forkserver.h"
+#include "funcmgr/instance.h"
 #include "funcmgr/instance_env.h"
 
 struct pipes {
@@ -58,69 +62,144 @@ static int open_pipes(struct pipes *p)
     return 0;
 }
 
-static int spawn(const struct fm_instance_opts *o, const char *name,
-                 const struct pipes *p, struct bt_child_exit *on_exit,
-                 struct fm_process *out)
+/* The interpreter, which somebody may have installed since the start. */
+static int find_program(const struct fm_interp *interp, struct fm_interp *found,
+                        const struct fm_interp **out)
 {
-    bool has_source = o->interp->language < FM_N_LANGUAGES;
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+
+    *out = interp;
+    if (interp->missing == NULL)
+        return 0;
+    *out = found;
+    return fm_interp_lookup(interp->path, found, &why) == 0 ? 0 : BT_ECONF;
+}
+
+static int spawn(struct fm_launch *l, const struct fm_interp *interp, pid_t *pid)
+{
+    const struct fm_instance_opts *o = l->opts;
+    bool has_source = interp->language < FM_N_LANGUAGES;
     const struct bt_child_fd fds[] = {
         { o->env->null_fd, 0 },
-        { p->output[1], 1 },
-        { p->output[1], 2 },
-        { p->calls[0], FM_CALL_FD },
-        { p->replies[1], FM_REPLY_FD },
-        { has_source ? o->env->source_fds[o->interp->language] : -1, FM_SOURCE_FD },
+        { l->output_fd, 1 },
+        { l->output_fd, 2 },
+        { l->call_fd, FM_CALL_FD },
+        { l->reply_fd, FM_REPLY_FD },
+        { has_source ? o->env->source_fds[interp->language] : -1, FM_SOURCE_FD },
     };
-    struct fm_limits *l = o->limits;
+    struct fm_limits *limits = o->limits;
     char *argv[FM_INTERP_ARGS + 1], option[FM_CELL_OPTION];
     struct fm_child_env child_env bt_cleanup(fm_child_env_deinit) = { 0 };
-    struct bt_child_opts opts = { .file = o->interp->path, .argv = argv };
-    int r = fm_child_env_init(&child_env, name, o->function,
-                              l != NULL ? l->env : o->extra_env,
-                              l != NULL ? l->n_env : o->n_extra_env);
+    struct bt_child_opts opts = { .file = interp->path, .argv = argv };
+    int r = fm_child_env_init(&child_env, l->name, o->function,
+                              limits != NULL ? limits->env : o->extra_env,
+                              limits != NULL ? limits->n_env : o->n_extra_env);
 
     if (r == 0)
-        r = fm_cell_new(l, name, &out->cell);
+        r = fm_cell_new(limits, l->name, &l->cell);
     if (r != 0)
         return r;
-    fm_interp_argv(o->interp, argv);
-    fm_cell_argv(l, argv, option);
+    fm_interp_argv(interp, argv);
+    fm_cell_argv(limits, argv, option);
     opts.envp = child_env.envp;
     opts.cwd = o->env->work_dir;
     opts.fds = fds;
     opts.n_fds = BT_ARRAY_LEN(fds) - (has_source ? 0 : 1);
     opts.new_group = true;
-    opts.confine = fm_cell_confine(out->cell);
-    opts.no_wait = fm_cell_is_slow(out->cell);
-    r = bt_child_spawn(o->env->super, &opts, o->env->mbox, on_exit, &out->pid);
-    fm_cell_started(out->cell);
+    opts.confine = fm_cell_confine(l->cell);
+    opts.no_wait = fm_cell_is_slow(l->cell);
+    r = bt_child_spawn(o->env->super, &opts, o->env->mbox, l->on_exit, pid);
+    fm_cell_started(l->cell);
+    if (r != 0)
+        fm_cell_free(bt_steal(l->cell));
     return r;
 }
 
-int fm_launch(const struct fm_instance_opts *opts, const char *name,
-              struct bt_child_exit *on_exit, struct fm_process *out)
+int fm_launch_program(struct fm_launch *l, pid_t *pid)
 {
-    struct fm_instance_opts with = *opts;
     struct fm_interp found bt_cleanup(fm_interp_deinit) = { 0 };
-    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
-    struct pipes p;
-    int r;
+    const struct fm_interp *interp;
+    int r = find_program(l->opts->interp, &found, &interp);
 
-    out->cell = NULL;
-    if (opts->interp->missing != NULL) { /* somebody may have installed it since */
-        if (fm_interp_lookup(opts->interp->path, &found, &why) != 0)
-            return BT_ECONF;
-        with.interp = &found;
-    }
-    r = open_pipes(&p);
-    if (r == 0)
-        r = spawn(&with, name, &p, on_exit, out);
+    return r != 0 ? r : spawn(l, interp, pid);
+}
+
+/* ---- Launches that are pending ---- */
+
+static void close_childs_ends(struct fm_launch *l)
+{
+    close_fd(&l->call_fd);
+    close_fd(&l->reply_fd);
+    close_fd(&l->output_fd);
+}
+
+static void done(struct fm_launch *l, int r, pid_t pid, const char *why)
+{
+    bt_list_remove(&l->link);
+    close_childs_ends(l);
+    l->pending = false;
+    l->launched(l, r, pid, why);
+}
+
+void fm_launch_fail(struct fm_launch *l, int r, const char *why)
+{
+    done(l, r, 0, why);
+}
+
+void fm_launch_spawn(struct fm_launch *l)
+{
+    pid_t pid = 0;
+    int r = l->cancelled ? BT_ECLOSED : fm_launch_program(l, &pid);
+
+    done(l, r, pid, bt_error_text(r));
+}
+
+void fm_launch_adopt(struct fm_launch *l, pid_t pid)
+{
+    int r = bt_child_adopt(pid, l->opts->env->mbox, l->on_exit);
+
     if (r != 0) {
-        fm_cell_free(bt_steal(out->cell));
-    } else {
+        bt_child_expect(-1);
+        done(l, r, 0, bt_error_text(r));
+        return;
+    }
+    r = fm_cell_new(l->opts->limits, l->name, &l->cell);
+    if (r == 0)
+        r = fm_cell_adopt(l->cell, pid);
+    /* Not without its limits; its end is met as any other is. */
+    if (r != 0)
+        bt_child_kill(pid, true, SIGKILL);
+    done(l, 0, pid, NULL);
+}
+
+void fm_launch_cancel(struct fm_launch *l)
+{
+    if (!l->pending || l->cancelled)
+        return;
+    l->cancelled = true;
+    fm_fork_cancelled(l->opts->fork);
+}
+
+int fm_launch(struct fm_launch *l, struct fm_process *out)
+{
+    struct pipes p;
+    int r = open_pipes(&p);
+
+    *out = (struct fm_process){ 0 };
+    l->call_fd = take_fd(&p.calls[0]);
+    l->reply_fd = take_fd(&p.replies[1]);
+    l->output_fd = take_fd(&p.output[1]);
+    if (r == 0)
+        l->pending = l->opts->fork != NULL && fm_fork_launch(l->opts->fork, l);
+    if (r == 0 && !l->pending)
+        r = fm_launch_program(l, &out->pid);
+    if (!l->pending)
+        close_childs_ends(l);
+    if (r == 0) {
         out->call_fd = take_fd(&p.calls[1]);
         out->reply_fd = take_fd(&p.replies[0]);
         out->output_fd = take_fd(&p.output[0]);
+        out->cell = bt_steal(l->cell);
     }
     close_pipes(&p);
     return r;

@@ -21,6 +21,7 @@
 #include "core/sys.h"
 #include "funcmgr/calls.h"
 #include "funcmgr/code.h"
+#include "funcmgr/forkserver.h"
 #include "funcmgr/link_remote.h"
 #include "funcmgr/rule.h"
 #include "funcmgr/task.h"
@@ -96,6 +97,9 @@ static void on_msg(void *arg, struct bt_msg *msg)
     switch ((enum fm_msg_kind)msg->kind) {
     case FM_MSG_EXIT:
         fm_instance_exited(msg);
+        break;
+    case FM_MSG_TEMPLATE_EXIT:
+        fm_fork_exited(msg);
         break;
     case FM_MSG_STOP:
         begin_stop(arg);

@@ -45,6 +45,21 @@ static void emit(struct fm_output *o)
     o->len = 0;
 }
 
+void fm_output_log(struct fm_output *o, uint32_t level, struct bt_slice text)
+{
+    char copy[FM_OUTPUT_LINE_MAX + 1];
+    size_t max = BT_MIN(o->max_line * FM_OUTPUT_REPORT, sizeof(copy) - 1);
+    size_t n = BT_MIN(text.len, max);
+
+    level = BT_MIN(level, (uint32_t)BT_LOG_DEBUG);
+    if (!bt_log_enabled((enum bt_log_level)level) || !fm_output_may(o))
+        return;
+    memcpy(copy, text.ptr, n);
+    copy[n] = '\0';
+    bt_log_own((enum bt_log_level)level, "FUNC-LOG", "a function reports",
+               "instance=%s text=" BT_LOG_Q, o->name, copy);
+}
+
 static void take(struct fm_output *o, const uint8_t *p, size_t len)
 {
     while (len > 0) {

@@ -29,9 +29,12 @@ struct fm_output {
 /* Takes fd (not blocking). */
 void fm_output_start(struct fm_output *o, struct bt_loop *loop, const char *name,
                      uint8_t *chunk, int fd);
-/* Whether one more line may go to the log now; counted either way. For what the runtime
- * reports in frames, which shares the limit. */
+/* Whether one more line may go to the log now; counted either way. */
 bool fm_output_may(struct fm_output *o);
+/* Several lines that the runtime has put a level to (as in a log frame), with a traceback
+ * perhaps. They count as one line and are cut at FM_OUTPUT_REPORT lengths of a line. */
+#define FM_OUTPUT_REPORT 3u
+void fm_output_log(struct fm_output *o, uint32_t level, struct bt_slice text);
 /* Log what is there, then close. Idempotent after a start; harmless when fd is -1. */
 void fm_output_close(struct fm_output *o);
 

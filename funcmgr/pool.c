@@ -377,6 +377,19 @@ static void on_lost(void *arg, struct fm_instance *in, const struct fm_result *r
     fm_pool_pump(p);
 }
 
+static bool is_empty(const struct fm_pool *p)
+{
+    return p->n_live + p->n_old + p->n_stopping == 0 && !fm_fork_has_process(&p->fork);
+}
+
+static void on_fork_gone(void *arg)
+{
+    struct fm_pool *p = arg;
+
+    if (p->closing && is_empty(p))
+        p->drained(p->arg);
+}
+
 static void on_gone(void *arg, struct fm_instance *in)
 {
     struct fm_pool *p = arg;
@@ -385,7 +398,7 @@ static void on_gone(void *arg, struct fm_instance *in)
     fm_instance_free(in);
     p->n_stopping--;
     bt_metric_add(&p->stats->instances, -1);
-    if (p->closing && p->n_live + p->n_old + p->n_stopping == 0)
+    if (p->closing && is_empty(p))
         p->drained(p->arg);
     else
         fm_pool_pump(p);
@@ -410,6 +423,7 @@ static int copy_env(const struct fm_function_conf *conf, struct bt_slice **out)
 int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
                  const struct fm_env *env, struct fm_interp *interp)
 {
+    struct fm_instance_opts opts;
     int r;
 
     *p = (struct fm_pool){ .conf = conf, .env = env, .interp = *interp };
@@ -423,10 +437,17 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
     bt_list_init(&p->waiting);
     bt_timer_init(&p->evict_timer, fm_pool_on_evict);
     bt_timer_init(&p->backoff_timer, fm_pool_on_backoff);
+    opts = fm_pool_opts(p);
+    fm_fork_init(&p->fork, &opts, fm_pool_wants_fork(p));
+    p->fork.arg = p;
+    p->fork.gone = on_fork_gone;
     if (fm_sql_is_runtime(conf->runtime))
         return 0;
     r = fm_limits_new(env->backend, conf, env->work_dir, &p->interp, &p->limits);
-    return r != 0 ? r : copy_env(conf, &p->extra_env);
+    if (r == 0)
+        r = copy_env(conf, &p->extra_env);
+    p->fork.opts = fm_pool_opts(p);
+    return r;
 }
 
 void fm_pool_deinit(struct fm_pool *p)
@@ -435,6 +456,7 @@ void fm_pool_deinit(struct fm_pool *p)
         return;
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
+    fm_fork_deinit(&p->fork);
     fm_interp_deinit(&p->interp);
     fm_sql_free(p->sql);
     bt_free(p->extra_env);
@@ -529,7 +551,8 @@ void fm_pool_close(struct fm_pool *p)
     }
     retire_all(p, &p->idle);
     retire_all(p, &p->others);
-    if (p->n_live + p->n_old + p->n_stopping == 0)
+    fm_fork_close(&p->fork);
+    if (is_empty(p))
         p->drained(p->arg);
 }
 

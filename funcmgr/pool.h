@@ -3,6 +3,7 @@
 #ifndef FUNCMGR_POOL_H
 #define FUNCMGR_POOL_H
 
+#include "funcmgr/forkserver.h"
 #include "funcmgr/funcmgr.h"
 #include "funcmgr/instance.h"
 #include "funcmgr/sql.h"
@@ -55,6 +56,8 @@ struct fm_pool {
     char reason[FM_MAX_REASON]; /* why the last start failed, or why it is degraded */
     bool closing;
     struct bt_timer evict_timer, backoff_timer;
+    struct fm_fork fork;
+    uint64_t empty_since; /* loop ms; 0 = there is an instance, or nobody has looked */
     void *arg;
     void (*drained)(void *arg); /* once after fm_pool_close, when no instance is left */
 };

@@ -15,6 +15,9 @@ void fm_pool_pump(struct fm_pool *p);
 void fm_pool_fail_waiting(struct fm_pool *p, const char *message);
 
 /* pool_start.c */
+/* What all instances of the pool have in common. */
+struct fm_instance_opts fm_pool_opts(struct fm_pool *p);
+bool fm_pool_wants_fork(const struct fm_pool *p);
 bool fm_pool_may_start(const struct fm_pool *p);
 /* Instances for the calls that wait, for the minimum and for the spares. */
 void fm_pool_start_wanted(struct fm_pool *p);

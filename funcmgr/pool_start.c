@@ -143,10 +143,24 @@ static bool may_evict(const struct fm_pool *p, const struct fm_instance *in)
            bt_loop_ms(p->env->loop) - in->idle_since >= (uint64_t)p->conf->idle;
 }
 
+/* A template is for those to come: without any for long it goes, too. */
+static void look_for_rest(struct fm_pool *p)
+{
+    uint64_t now = bt_loop_ms(p->env->loop);
+
+    if (p->n_live + p->n_old > 0)
+        p->empty_since = 0;
+    else if (p->empty_since == 0)
+        p->empty_since = now;
+    else if (now - p->empty_since >= (uint64_t)p->conf->idle)
+        fm_fork_rest(&p->fork);
+}
+
 void fm_pool_on_evict(struct bt_timer *t)
 {
     struct fm_pool *p = bt_container_of(t, struct fm_pool, evict_timer);
 
+    look_for_rest(p);
     for (unsigned i = 0; i < FM_EVICT_SCAN && !bt_list_empty(&p->idle); i++) {
         struct fm_instance *oldest =
             bt_list_entry(p->idle.prev, struct fm_instance, link);
@@ -159,14 +173,21 @@ void fm_pool_on_evict(struct bt_timer *t)
 
 /* ---- Starts ---- */
 
-static void start_one(struct fm_pool *p)
+bool fm_pool_wants_fork(const struct fm_pool *p)
+{
+    return p->interp.path != NULL && p->interp.language == FM_PYTHON &&
+           (p->conf->fork == FM_FORK_ON ||
+            (p->conf->fork == FM_FORK_AUTO && p->conf->max > 1));
+}
+
+struct fm_instance_opts fm_pool_opts(struct fm_pool *p)
 {
     const struct fm_function_conf *c = p->conf;
-    struct fm_instance_opts opts = {
+
+    return (struct fm_instance_opts){
         .env = p->env,
         .owner = &p->owner,
         .interp = &p->interp,
-        .number = ++p->next_number,
         .function = c->name,
         .handler = c->handler,
         .codedir = c->codedir,
@@ -176,10 +197,19 @@ static void start_one(struct fm_pool *p)
         .timeout = c->timeout,
         .concurrency = c->concurrency,
         .limits = p->limits,
+        .fork = &p->fork,
     };
-    struct fm_instance *in = fm_instance_new(&opts);
-    int r = in != NULL ? fm_instance_start(in) : BT_ENOMEM;
+}
 
+static void start_one(struct fm_pool *p)
+{
+    struct fm_instance_opts opts = fm_pool_opts(p);
+    struct fm_instance *in;
+    int r;
+
+    opts.number = ++p->next_number;
+    in = fm_instance_new(&opts);
+    r = in != NULL ? fm_instance_start(in) : BT_ENOMEM;
     if (r != 0) {
         fm_instance_free(in);
         fm_pool_start_failed(p, p->interp.missing != NULL ? p->interp.missing
@@ -261,6 +291,7 @@ void fm_pool_started(struct fm_pool *p)
 
 void fm_pool_renew(struct fm_pool *p)
 {
+    struct fm_instance_opts opts;
     struct bt_list *it, *next;
 
     if (p->closing)
@@ -272,6 +303,8 @@ void fm_pool_renew(struct fm_pool *p)
         if (in->state == FM_STARTING)
             fm_pool_retire(p, in);
     }
+    opts = fm_pool_opts(p);
+    fm_fork_renew(&p->fork, &opts, fm_pool_wants_fork(p));
     p->generation++;
     p->n_old += p->n_live;
     p->n_live = p->n_starting = p->n_idle = 0;

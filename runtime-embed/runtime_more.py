@@ -293,6 +293,7 @@ def become_instance(native, manager, parent, name, fds):
     native.die_with_parent()
     if os.getppid() != manager:
         os._exit(1)
+    answer_fork("P%d" % os.getpid())
     for fd, places in zip(fds, ((CALLS,), (REPLIES,), (1, 2))):
         for place in places:
             os.dup2(fd, place)
@@ -312,7 +313,7 @@ def become_instance(native, manager, parent, name, fds):
 
 def fork_once(native, manager, name, fds):
     """True in the new instance. Its parent ends at once, so it becomes a child of the manager, which alone waits
-    for it; the manager hears its process id before."""
+    for it; as soon as it is that, it tells its process id."""
     middle = os.fork()
     if middle:
         for fd in fds:
@@ -330,11 +331,6 @@ def fork_once(native, manager, name, fds):
         if pid == 0:
             become_instance(native, manager, parent, name, fds)
             return True
-        try:
-            os.setpgid(pid, pid)
-        except OSError:
-            pass  # it did so itself, and has ended
-        answer_fork("P%d" % pid)
     except BaseException as e:  # pylint: disable=broad-except
         if os.getpid() == parent:
             answer_fork("E%s" % e)
