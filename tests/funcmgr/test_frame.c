@@ -25,7 +25,9 @@ static struct fm_frame sample(enum fm_frame_kind kind)
                                      text("code"),
                                      text("python 3"),
                                      text("why"),
-                                     16 };
+                                     16,
+                                     true,
+                                     text("a thread") };
         break;
     case FM_CALL:
         f.call.id = 300;
@@ -53,6 +55,7 @@ static void check_sample(const struct fm_frame *f)
         CHECK(same(f->hello.codedir, "code") && same(f->hello.runtime, "python 3"));
         CHECK(same(f->hello.error, "why"));
         CHECK_INT(f->hello.concurrency, 16);
+        CHECK(f->hello.forks && same(f->hello.cannot_fork, "a thread"));
         break;
     case FM_CALL:
         CHECK_INT(f->call.id, 300);
