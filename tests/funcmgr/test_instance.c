@@ -9,13 +9,14 @@
 static uint64_t now_ms, now_us;
 static int child_calls, child_replies; /* what the process would have as 3 and 4 */
 static int last_signal;
+static bool launch_later;
 static struct bt_list unsent;
 static uint8_t chunk[FM_READ_CHUNK];
 static struct fm_env env = { .unsent = &unsent, .chunk = chunk };
 static struct fm_instance *in;
 
 static struct {
-    int ready, answered, room, failed, lost;
+    int ready, answered, room, failed, lost, gone;
     uint64_t order[256]; /* ids, as they were answered */
     enum fm_outcome outcome;
     char text[300];
@@ -71,8 +72,14 @@ void bt_io_stop(struct bt_loop *l, struct bt_io *io)
 }
 void bt_child_kill(pid_t pid, bool group, int signum)
 {
+    if (pid == 0)
+        return; /* not launched yet: nobody has this id */
     CHECK(pid == 77 && group);
     last_signal = signum;
+}
+void fm_launch_cancel(struct fm_launch *l)
+{
+    l->cancelled = l->pending;
 }
 static void open_pipe(int *read_end, int *write_end)
 {
@@ -84,13 +91,12 @@ static void open_pipe(int *read_end, int *write_end)
     *read_end = fds[0];
     *write_end = fds[1];
 }
-int fm_launch(const struct fm_instance_opts *opts, const char *name,
-              struct bt_child_exit *on_exit, struct fm_process *out)
+int fm_launch(struct fm_launch *l, struct fm_process *out)
 {
-    CHECK_STR(name, "f.3");
-    CHECK_INT(on_exit->msg.kind, FM_MSG_EXIT);
-    (void)opts;
-    *out = (struct fm_process){ .pid = 77, .output_fd = -1 };
+    CHECK_STR(l->name, "f.3");
+    CHECK_INT(l->on_exit->msg.kind, FM_MSG_EXIT);
+    l->pending = launch_later;
+    *out = (struct fm_process){ .pid = launch_later ? 0 : 77, .output_fd = -1 };
     open_pipe(&child_calls, &out->call_fd);
     open_pipe(&out->reply_fd, &child_replies);
     return 0;
@@ -141,6 +147,7 @@ static void on_gone(void *arg, struct fm_instance *i)
 {
     (void)arg;
     CHECK(i == in && i->state == FM_DEAD);
+    saw.gone++;
 }
 static const struct fm_instance_owner owner = { NULL,      on_ready, on_answered, on_room,
                                                 on_failed, on_lost,  on_gone };
@@ -666,4 +673,64 @@ TEST(call_that_is_too_large_changes_nothing)
     CHECK(len > 4999 && in->state == FM_READY && in->n_calls == 0);
     CHECK(!bt_list_linked(&in->unsent));
     end();
+}
+
+/* ---- Launched later, by a template ---- */
+
+static void begin_later(void)
+{
+    launch_later = true;
+    last_signal = 0;
+    begin_start(1);
+    launch_later = false;
+    fm_instances_flush(&env);
+}
+static void launched(int r)
+{
+    in->launch.pending = false;
+    in->launch.launched(&in->launch, r, r == 0 ? 77 : 0, "why");
+}
+static void end_later(void)
+{
+    close(child_calls);
+    close(child_replies);
+    fm_instance_free(in);
+}
+
+TEST(hello_waits_for_the_launch)
+{
+    begin_later();
+    CHECK(in->pid == 0 && in->call_io.priv_[1] == 0);
+    launched(0);
+    CHECK(in->pid == 77 && in->call_io.priv_[1] == BT_WRITE);
+    hello(1, "");
+    turn();
+    CHECK_INT(saw.ready, 1);
+    end();
+}
+
+TEST(launch_that_fails)
+{
+    begin_later();
+    launched(BT_EIO);
+    CHECK(saw.failed == 1 && saw.gone == 1 && last_signal == 0);
+    CHECK_STR(saw.text, "why");
+    end_later();
+}
+
+TEST(stopped_before_it_was_launched)
+{
+    begin_later();
+    fm_instance_stop(in);
+    CHECK(in->launch.cancelled && saw.gone == 0);
+    launched(BT_ECLOSED);
+    CHECK(saw.failed == 0 && saw.gone == 1 && last_signal == 0);
+    end_later();
+    begin_later();
+    fm_instance_stop(in);
+    launched(0);
+    CHECK(saw.gone == 0 && last_signal == SIGTERM);
+    fm_instance_exited(&in->exit.msg);
+    CHECK_INT(saw.gone, 1);
+    end_later();
 }

@@ -11,7 +11,7 @@ static bool start_fails, short_calls;
 static struct fm_env env;
 static struct fm_function_conf conf;
 static struct fm_pool pool;
-static int n_drained;
+static int n_drained, n_rests;
 
 /* ---- What the pool stands on ---- */
 
@@ -43,6 +43,30 @@ void bt_timer_stop(struct bt_loop *l, struct bt_timer *t)
 void fm_interp_deinit(struct fm_interp *interp)
 {
     (void)interp;
+}
+void fm_fork_init(struct fm_fork *f, const struct fm_instance_opts *opts, bool wanted)
+{
+    *f = (struct fm_fork){ .opts = *opts, .wanted = wanted };
+}
+void fm_fork_deinit(struct fm_fork *f)
+{
+    CHECK(f->n_processes == 0);
+}
+void fm_fork_rest(struct fm_fork *f)
+{
+    n_rests += f->wanted;
+}
+void fm_fork_renew(struct fm_fork *f, const struct fm_instance_opts *opts, bool wanted)
+{
+    fm_fork_init(f, opts, wanted);
+}
+void fm_fork_close(struct fm_fork *f)
+{
+    f->closing = true;
+}
+bool fm_fork_has_process(const struct fm_fork *f)
+{
+    return f->n_processes > 0;
 }
 struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts)
 {
@@ -758,6 +782,73 @@ TEST(kill_ends_a_running_call)
     fm_pool_kill(&pool);
     CHECK(a.done == 1 && a.outcome == FM_STOPPED);
     gone(made[0]);
+    CHECK_INT(n_drained, 1);
+    fm_pool_deinit(&pool);
+}
+
+/* ---- The template ---- */
+
+TEST(who_is_forked)
+{
+    static char path[] = "/usr/bin/python3";
+
+    begin(0, 2);
+    CHECK(!fm_pool_wants_fork(&pool)); /* sql has no program */
+    pool.interp.path = path;
+    CHECK(fm_pool_wants_fork(&pool));
+    conf.max = 1;
+    CHECK(!fm_pool_wants_fork(&pool));
+    conf.fork = FM_FORK_ON;
+    CHECK(fm_pool_wants_fork(&pool));
+    pool.interp.language = FM_NODE;
+    CHECK(!fm_pool_wants_fork(&pool));
+    pool.interp.language = FM_PYTHON;
+    conf.max = 2;
+    conf.fork = FM_FORK_OFF;
+    CHECK(!fm_pool_wants_fork(&pool));
+    pool.interp.path = NULL;
+    fm_pool_close(&pool);
+    fm_pool_deinit(&pool);
+}
+
+TEST(template_of_an_empty_pool_rests)
+{
+    struct test_call c;
+
+    begin(0, 2);
+    pool.fork.wanted = true;
+    n_rests = 0;
+    fm_pool_on_evict(&pool.evict_timer);
+    now += 599;
+    fm_pool_on_evict(&pool.evict_timer);
+    CHECK_INT(n_rests, 0);
+    call(&c, 1);
+    fm_pool_on_evict(&pool.evict_timer);
+    now += 600;
+    fm_pool_on_evict(&pool.evict_timer);
+    CHECK_INT(n_rests, 0);
+    ready(made[0]);
+    answered(made[0], FM_OK);
+    now += 600;
+    fm_pool_on_evict(&pool.evict_timer); /* evicts the instance */
+    CHECK_INT(pool.n_live, 0);
+    gone(made[0]);
+    fm_pool_on_evict(&pool.evict_timer);
+    now += 600;
+    fm_pool_on_evict(&pool.evict_timer);
+    CHECK_INT(n_rests, 1);
+    fm_pool_close(&pool);
+    fm_pool_deinit(&pool);
+}
+
+TEST(pool_is_drained_after_its_template)
+{
+    begin(0, 2);
+    pool.fork.n_processes = 1;
+    fm_pool_close(&pool);
+    CHECK(pool.fork.closing && n_drained == 0);
+    pool.fork.n_processes = 0;
+    pool.fork.gone(pool.fork.arg);
     CHECK_INT(n_drained, 1);
     fm_pool_deinit(&pool);
 }
