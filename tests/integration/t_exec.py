@@ -141,5 +141,5 @@ def a_program_that_speaks_no_frames(t):
         c.send(raw.publish("t", "x"))
         contains(error_of(c.message()), says, "error")
         if program == "/bin/echo":
-            contains(s.log(), "words more words", "its output")
+            until(lambda s=s: "words more words" in s.log(), what="its output in the log")
         s.stop()
