@@ -157,8 +157,8 @@ int fm_interp_find(const char *runtime, const char *search, struct fm_interp *ou
         r = bt_buf_printf(
             why,
             "\"%s\" is not a runtime: expected python, python2, "
-            "python3, python3.x, python3x, node, nodeNN or the absolute path of "
-            "such a program",
+            "python3, python3.x, python3x, node, nodeNN, the absolute path of "
+            "such a program, sql or exec",
             runtime);
         return r != 0 ? r : BT_EINVAL;
     }

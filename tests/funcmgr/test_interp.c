@@ -140,3 +140,87 @@ TEST(arguments)
     CHECK_STR(argv[1], "-e");
     CHECK(strstr(argv[2], source) != NULL && argv[3] == NULL);
 }
+
+/* The path found, or why there is none; to be freed. */
+static char *find_exec(char *handler, char *codedir, const char *work_dir)
+{
+    struct fm_function_conf c = { .handler = handler, .codedir = codedir };
+    struct fm_interp interp = { 0 };
+    struct bt_buf why = { 0 };
+    char exec[] = "exec", *result;
+    int r;
+
+    c.runtime = exec;
+    r = fm_interp_of(&c, work_dir, &interp, &why);
+    CHECK(r == 0 || r == BT_EINVAL);
+    if (r == 0) {
+        CHECK_INT(interp.language, FM_PROGRAM);
+        result = bt_steal(interp.path);
+    } else {
+        CHECK(interp.path == NULL);
+        result = bt_buf_steal_str(&why);
+    }
+    fm_interp_deinit(&interp);
+    bt_buf_deinit(&why);
+    return result;
+}
+
+TEST(programs_of_exec)
+{
+    char name[] = "node", none[] = "none", absolute[600], want[800], dot[] = ".";
+    char *got;
+
+    begin();
+    put(name, "x");
+    snprintf(absolute, sizeof(absolute), "%s/node", folder);
+    got = find_exec(absolute, dot, "/nowhere");
+    CHECK_STR(got, absolute);
+    bt_free(got);
+    got = find_exec(name, dot, folder);
+    snprintf(want, sizeof(want), "%s/./node", folder);
+    CHECK_STR(got, want);
+    bt_free(got);
+    got = find_exec(name, folder, "/nowhere");
+    CHECK_STR(got, absolute);
+    bt_free(got);
+    got = find_exec(none, folder, NULL);
+    snprintf(want, sizeof(want),
+             "the program %s/none cannot be run: No such file or directory", folder);
+    CHECK_STR(got, want);
+    bt_free(got);
+    got = find_exec(dot, folder, NULL);
+    snprintf(want, sizeof(want), "the program %s/. cannot be run: it is no file", folder);
+    CHECK_STR(got, want);
+    bt_free(got);
+    end();
+}
+
+TEST(arguments_of_exec)
+{
+    char path[] = "/bin/x", one[] = "1", two[] = "2 3", *items[] = { one, two };
+    struct bt_conf_strings list = { items, 2 };
+    struct fm_interp interp = { .path = path, .language = FM_PROGRAM, .args = &list };
+    char *argv[FM_INTERP_ARGS];
+
+    fm_interp_argv(&interp, argv);
+    CHECK(argv[0] == path && argv[1] == one && argv[2] == two && argv[3] == NULL);
+}
+
+TEST(out_of_memory_for_a_program)
+{
+    char name[] = "sh", codedir[] = "/bin", exec[] = "exec";
+    struct fm_function_conf c = { .runtime = exec, .handler = name, .codedir = codedir };
+    struct fm_interp interp;
+    struct bt_buf why = { 0 };
+    bool failed = true;
+
+    for (unsigned long nth = 1; failed; nth++) {
+        int r;
+
+        bt_mem_fail_from(nth);
+        r = fm_interp_of(&c, NULL, &interp, &why);
+        failed = bt_mem_fail_from(0);
+        CHECK_INT(r, failed ? BT_ENOMEM : 0);
+        fm_interp_deinit(&interp);
+    }
+}
