@@ -1,4 +1,8 @@
-/* How many messages a second one thread puts through a statement, without the hub. */
+/* How many messages a second one thread puts through a statement, without the hub.
+ *
+ *   cc -O2 -D_GNU_SOURCE -I. -o bench_sql tests/bench/bench_sql.c \
+ *       build/host/libbaetyl.a build/host/third_party/lib*.a -lm -pthread
+ *   bench_sql [MESSAGES] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

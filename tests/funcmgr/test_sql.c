@@ -354,7 +354,8 @@ TEST(one_object_serves_many_messages)
         m = message(payload);
         CHECK_INT(fm_sql_run(sql, &m, 100, &out, &error), 0);
         CHECK_INT(out.len, i > 1 ? strlen(want) : 0);
-        CHECK_MEM(out.ptr, want, out.len);
+        if (out.len > 0)
+            CHECK_MEM(out.ptr, want, out.len);
     }
     fm_sql_free(sql);
 }
