@@ -16,6 +16,8 @@ static void on_ready(void *arg, unsigned reason)
 {
     struct hub_end *l = arg;
 
+    if (reason == 0 && hub_client_is_new(l->client))
+        reason = FM_LINK_NEW_SESSION;
     l->opts.on_ready(l->opts.arg, reason);
 }
 

@@ -200,6 +200,9 @@ int hub_client_send(struct hub_client *c, const struct hub_publish *p) BT_MUST_C
 /* Takes d. ok false: not processed; QoS 1 and 2 are delivered again when the session next
  * connects. ok true at QoS 2: PUBREC and PUBCOMP in one. */
 void hub_client_ack(struct hub_client *c, struct hub_delivery *d, bool ok);
+/* After on_ready: the hub had no session of this client id and user, so nothing will be
+ * delivered again. */
+bool hub_client_is_new(const struct hub_client *c);
 /* Takes d without acknowledging it; also after its client was closed. */
 void hub_delivery_free(struct hub_delivery *d);
 /* Disconnect (a persistent session stays) and free; also from inside a callback. What is

@@ -41,6 +41,8 @@ struct hub_client {
     struct hub_link link;
     struct bt_list all; /* worker's locals */
     bool serving;
+    bool fresh; /* its session is new, or was another user's; the module's after EV_READY
+                 */
     struct hub_check *check; /* the worker's: its password is being looked at */
     _Atomic uint32_t n_qos0; /* up by the worker, down by the module */
 };
@@ -251,6 +253,7 @@ static struct hub_session *open_session(struct hub_client *c,
         hub_session_end(s);
         s = NULL;
     }
+    c->fresh = s == NULL || s->principal != principal;
     if (s == NULL)
         s = hub_session_new(w, slice_of(c->id),
                             atomic_fetch_add(&w->hub->next_sid, 1) + 1);
@@ -645,6 +648,11 @@ void hub_delivery_free(struct hub_delivery *d)
 {
     hub_msg_unref(d->msg);
     bt_free(bt_container_of(d, struct event, delivery));
+}
+
+bool hub_client_is_new(const struct hub_client *c)
+{
+    return c->fresh;
 }
 
 void hub_client_close(struct hub_client *c)

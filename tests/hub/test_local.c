@@ -504,3 +504,23 @@ TEST(out_of_memory)
         CHECK(nth < 1000);
     }
 }
+
+TEST(whether_the_session_is_new)
+{
+    const struct hub_sub sub = { "in", 1 };
+
+    begin("workers: 2\n");
+    open_local("mod", false, 3, &sub, 1);
+    CHECK(hub_client_is_new(client));
+    hub_client_close(client);
+    sim_run();
+    open_local("mod", false, 3, &sub, 1);
+    CHECK(!hub_client_is_new(client));
+    /* Another user's session is not handed over, but ended. */
+    (void)sim_client_open(&(struct sim_login){ .id = "mod", .keep = true });
+    sim_run();
+    CHECK_INT(closed, 1);
+    hub_client_close(client);
+    client = NULL;
+    end();
+}
