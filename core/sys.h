@@ -40,6 +40,8 @@ uint64_t bt_sys_rss_bytes(void);                /* resident now; 0 when unknown 
 uint64_t bt_sys_rss_of(pid_t pid);              /* of another process of this user */
 unsigned bt_sys_online_cpus(void); /* that this process may use; at least 1 */
 int64_t bt_sys_mtime_ns(const struct stat *st); /* since 1970 */
+/* All groups of a user, at most *n, which becomes their number. -1: there are more. */
+int bt_sys_groups(const char *user, gid_t gid, gid_t *groups, int *n);
 /* The file's contents are on the medium when this returns 0. */
 int bt_sys_fdatasync(int fd) BT_MUST_CHECK;
 

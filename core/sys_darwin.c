@@ -177,6 +177,12 @@ unsigned bt_sys_online_cpus(void)
     return (unsigned)BT_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 }
 
+/* Groups are ints here. */
+int bt_sys_groups(const char *user, gid_t gid, gid_t *groups, int *n)
+{
+    return getgrouplist(user, (int)gid, (int *)(void *)groups, n);
+}
+
 /* fsync leaves the bytes in the drive's cache there; this one does not. */
 int bt_sys_fdatasync(int fd)
 {

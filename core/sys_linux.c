@@ -2,6 +2,7 @@
  * noexec, close_range (5.9) and its flag (5.11), and get a fallback. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -189,6 +190,11 @@ unsigned bt_sys_online_cpus(void)
     if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
         return (unsigned)CPU_COUNT(&set);
     return (unsigned)BT_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+}
+
+int bt_sys_groups(const char *user, gid_t gid, gid_t *groups, int *n)
+{
+    return getgrouplist(user, gid, groups, n);
 }
 
 int bt_sys_fdatasync(int fd)

@@ -7,9 +7,11 @@
  */
 #include "funcmgr/cell.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/error.h"
@@ -80,7 +82,7 @@ static bool nothing_to_do(const struct fm_cell *cell)
     const struct bt_confine *c = &cell->confine;
 
     return !cell->grouped && c->n_rlimits == 0 && !c->set_user && c->nice == 0 &&
-           c->rules_fd < 0;
+           c->rules_fd < 0 && !fm_cell_tells_by_status(cell);
 }
 
 int fm_cell_new(struct fm_limits *limits, const char *name, struct fm_cell **out)
@@ -151,7 +153,23 @@ void fm_cell_kill(const struct fm_cell *cell)
         fm_cgroup_kill(&cell->group);
 }
 
-bool fm_cell_why(struct fm_cell *cell, char *text, size_t size)
+/* An interpreter that is out of its own limit aborts. */
+bool fm_cell_tells_by_status(const struct fm_cell *cell)
+{
+    return cell != NULL && cell->limits->by[FM_LIMIT_MEMORY] == FM_BY_RUNTIME;
+}
+
+static bool out_of_memory(struct fm_cell *cell, int status)
+{
+    if (cell == NULL)
+        return false;
+    if (cell->grouped && fm_cgroup_oom(&cell->group))
+        return true;
+    return fm_cell_tells_by_status(cell) && WIFSIGNALED(status) &&
+           WTERMSIG(status) == SIGABRT;
+}
+
+bool fm_cell_why(struct fm_cell *cell, int status, char *text, size_t size)
 {
     static const struct {
         unsigned shift;
@@ -160,7 +178,7 @@ bool fm_cell_why(struct fm_cell *cell, char *text, size_t size)
     uint64_t bytes;
     size_t i = 0;
 
-    if (cell == NULL || !cell->grouped || !fm_cgroup_oom(&cell->group))
+    if (!out_of_memory(cell, status))
         return false;
     bytes = cell->limits->want.memory;
     while (bytes % ((uint64_t)1 << units[i].shift) != 0)

@@ -36,8 +36,11 @@ int fm_cell_adopt(struct fm_cell *cell, pid_t pid) BT_MUST_CHECK;
 bool fm_cell_holds_all(const struct fm_cell *cell);
 /* SIGKILL to all that is in it, also what left the process group. */
 void fm_cell_kill(const struct fm_cell *cell);
-/* Why the kernel may have ended the process: a text in `text`, or false. */
-bool fm_cell_why(struct fm_cell *cell, char *text, size_t size);
+/* Only the exit status tells why it ended: wait for it. */
+bool fm_cell_tells_by_status(const struct fm_cell *cell);
+/* Which limit ended the process: a sentence in `text`, or false. status: as from waitpid,
+ * 0 when it is not known yet. */
+bool fm_cell_why(struct fm_cell *cell, int status, char *text, size_t size);
 /* The process is gone: kill the rest, free. The group goes when the last has ended. */
 void fm_cell_free(struct fm_cell *cell);
 /* The arguments of the interpreter, with an option that enforces a limit when there is

@@ -163,6 +163,8 @@ static void check_function(struct bt_conf_ctx *ctx, void *obj)
         check_program(ctx, c);
     if (c->args.n > 0 && !fm_interp_is_exec(c->runtime))
         bt_conf_error_at(ctx, obj, "args", "only the program of exec takes arguments");
+    if (fm_sql_is_runtime(c->runtime))
+        fm_conf_no_process(ctx, c);
     if (c->min > c->max)
         bt_conf_error_at(ctx, obj, "instance.min", "%u is more than instance.max, %u",
                          (unsigned)c->min, (unsigned)c->max);

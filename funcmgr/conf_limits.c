@@ -56,6 +56,24 @@ static void check_limits(struct bt_conf_ctx *ctx, void *obj)
     }
 }
 
+void fm_conf_no_process(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
+{
+    const struct fm_limits_conf *l = &c->limits;
+    const struct {
+        bool set;
+        const char *key;
+    } keys[] = {
+        { c->user != NULL, "user" },        { c->sandbox.enable, "sandbox" },
+        { l->memory > 0, "limits.memory" }, { l->cpu != NULL, "limits.cpu" },
+        { l->pids > 0, "limits.pids" },     { l->files > 0, "limits.files" },
+    };
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(keys); i++)
+        if (keys[i].set)
+            bt_conf_warn_at(ctx, c, keys[i].key,
+                            "has no effect: this runtime is not a process");
+}
+
 const struct bt_conf_table fm_limits_table = {
     .name = "functions.functions.limits",
     .doc = "What an instance of the function may use.",

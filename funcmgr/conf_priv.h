@@ -16,4 +16,7 @@ extern const struct bt_conf_table fm_sandbox_table;  /* conf_limits.c */
 /* Whether a key of this block was written. */
 bool fm_hub_is_given(const struct bt_conf_ctx *ctx, const struct fm_hub_conf *c);
 
+/* Warn about limits of a function that runs in this process. */
+void fm_conf_no_process(struct bt_conf_ctx *ctx, const struct fm_function_conf *c);
+
 #endif

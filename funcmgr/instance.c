@@ -105,7 +105,12 @@ static void closed_by_child(struct fm_instance *in)
 {
     char why[128];
 
-    if (fm_cell_why(in->cell, why, sizeof(why))) {
+    if (!in->exited && fm_cell_tells_by_status(in->cell)) {
+        bt_io_stop(loop_of(in), &in->reply_io);
+        bt_child_kill(in->pid, true, SIGKILL); /* it may only have closed its pipe */
+        return;
+    }
+    if (fm_cell_why(in->cell, in->exited ? in->exit.status : 0, why, sizeof(why))) {
         fault(in, FM_BROKEN, "Unavailable", why);
         return;
     }
@@ -636,6 +641,7 @@ void fm_instance_exited(struct bt_msg *msg)
     struct bt_child_exit *e = bt_container_of(msg, struct bt_child_exit, msg);
     struct fm_instance *in = bt_container_of(e, struct fm_instance, exit);
 
+    in->exited = true;
     log_exit(in, in->state == FM_STOPPING);
     /* What the handler started may still run in the group. */
     bt_child_kill(in->pid, true, SIGKILL);

@@ -115,6 +115,7 @@ struct fm_instance {
     uint64_t service_us;  /* smoothed time between replies; UINT64_MAX = unknown */
     char *name;
     struct fm_cell *cell; /* or NULL */
+    bool exited;          /* exit.status is known */
 };
 
 /* NULL when out of memory. */

@@ -5,7 +5,6 @@
  * user but our own when we are not root. */
 #include "funcmgr/user.h"
 
-#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/sys.h"
 
 #define MAX_ENTRY 16384 /* bytes of one line of the database */
 
@@ -45,8 +45,7 @@ static int take_entry(const struct passwd *pw, struct fm_user *out)
     out->uid = pw->pw_uid;
     out->gid = pw->pw_gid;
 
-    /* Darwin's groups are ints. */
-    if (getgrouplist(pw->pw_name, pw->pw_gid, (void *)out->groups, &n) < 0)
+    if (bt_sys_groups(pw->pw_name, pw->pw_gid, out->groups, &n) < 0)
         n = BT_CONFINE_GROUPS; /* the first ones */
     out->n_groups = (size_t)n;
     out->home = bt_strdup(pw->pw_dir);

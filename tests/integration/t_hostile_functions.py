@@ -294,7 +294,7 @@ def node_memory_without_control_groups(t):
         raise Skip("no node here")
     p = Pair(t, "limits: {memory: 32m}", runtime="node", backend="rlimit")
     equal(p.held("memory"), "runtime")
-    p.bad.error("code = Unavailable", do="leak", seconds=20)
+    p.bad.error("the function was ended: memory limit of 32 MiB reached", do="leak", seconds=20)
     p.neighbour()
     check(p.bad.call(do="pid")["pid"] > 0, "a new instance")
 
