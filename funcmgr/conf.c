@@ -22,6 +22,8 @@ static const struct bt_conf_row rows[] = {
     BT_CONF_SECTION_ROW(struct fm_conf, "http", http, &fm_http_table,
                         "Addresses at which functions can be called by HTTP; the control "
                         "socket always can."),
+    BT_CONF_SECTION_ROW(struct fm_conf, "calls", calls, &fm_requests_table,
+                        "Calls by MQTT 5 request and response."),
     BT_CONF_ROW(struct fm_conf, "limits.backend", ENUM, limits_backend, "auto",
                 "What holds functions to their limits: control groups of version 2 or 1, "
                 "or limits of the process; auto takes the best there is.",

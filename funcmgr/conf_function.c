@@ -86,6 +86,8 @@ static const struct bt_conf_row function_rows[] = {
                 .min = 1, .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "calls.http", BOOL, calls_http, "true",
                 "It can be called at the addresses of `http`."),
+    BT_CONF_ROW(struct fm_function_conf, "calls.mqtt", BOOL, calls_mqtt, "true",
+                "It can be called at the topic of `calls`."),
     BT_CONF_ROW(struct fm_function_conf, "user", STRING, user, NULL,
                 "User the instances run as: a name, UID or UID:GID. Only root can change "
                 "it.",

@@ -9,6 +9,7 @@
 extern const struct bt_conf_table fm_hub_table;      /* conf_hub.c */
 extern const struct bt_conf_table fm_rule_table;     /* conf_rule.c */
 extern const struct bt_conf_table fm_function_table; /* conf_function.c */
+extern const struct bt_conf_table fm_requests_table; /* conf_calls.c */
 extern const struct bt_conf_table fm_http_table;     /* conf_http.c */
 extern const struct bt_conf_table fm_limits_table;   /* conf_limits.c */
 extern const struct bt_conf_table fm_sandbox_table;  /* conf_limits.c */

@@ -108,6 +108,7 @@ struct fm_function_conf {
     uint64_t max_message_alias; /* the same under `instance`, as the manual had it */
     int64_t backoff_max;        /* ms, the longest time between two failing starts */
     int64_t timeout;            /* ms for a start, and for a call */
+    bool calls_mqtt;            /* may be called at the topic of `calls` */
     bool calls_http;            /* may be called at the addresses of `http` */
     char *user;                 /* NULL or NAME, UID, UID:GID */
     struct fm_limits_conf limits;
@@ -123,11 +124,19 @@ struct fm_http_conf {
     int64_t timeout; /* ms for a whole request to arrive */
 };
 
+/* The `calls` block. */
+struct fm_requests_conf {
+    char *topic;  /* NULL or "": none; else with the level {name} */
+    uint32_t qos; /* 0..2 */
+    char *clientid;
+};
+
 struct fm_conf {
     struct fm_hub_conf hub;
     struct bt_conf_list rules;     /* struct fm_rule_conf */
     struct bt_conf_list functions; /* struct fm_function_conf */
     struct fm_http_conf http;
+    struct fm_requests_conf calls;
     uint32_t limits_backend; /* enum fm_backend_choice */
     char *server_address;
     char *ignored_str;

@@ -23,6 +23,7 @@
 #include "funcmgr/code.h"
 #include "funcmgr/forkserver.h"
 #include "funcmgr/link_remote.h"
+#include "funcmgr/requests.h"
 #include "funcmgr/rule.h"
 #include "funcmgr/task.h"
 #include "runtime-embed/runtime_embed.h"
@@ -41,7 +42,8 @@ struct manager {
     struct fm_remotes remotes;
     size_t n_pools; /* initialised */
     struct fm_calls calls;
-    struct fm_watch *watch; /* NULL: no code to watch */
+    struct fm_requests requests; /* unused without a topic */
+    struct fm_watch *watch;      /* NULL: no code to watch */
     pthread_t thread;
     bool has_thread, watched;
     int answered_fds[2]; /* closed by the thread when every rule has its answer */
@@ -51,6 +53,11 @@ struct manager {
     unsigned drain_rounds;
     size_t n_draining; /* pools and rules that are not drained */
 };
+
+static bool takes_requests(const struct manager *m)
+{
+    return m->conf->calls.topic != NULL && m->conf->calls.topic[0] != '\0';
+}
 
 /* ---- Stopping ---- */
 
@@ -76,15 +83,19 @@ static void on_drain_timer(struct bt_timer *t)
     }
     for (size_t i = 0; i < m->conf->rules.n; i++)
         fm_rule_abandon(&m->rules[i]);
+    if (takes_requests(m))
+        fm_requests_abandon(&m->requests);
 }
 
 static void begin_stop(struct manager *m)
 {
     /* One more than there are, so that the last of them is not met inside the loops. */
-    m->n_draining = m->n_pools + m->conf->rules.n + 1;
+    m->n_draining = m->n_pools + m->conf->rules.n + takes_requests(m) + 1;
     bt_timer_start(m->env.loop, &m->drain_timer, FM_DRAIN_MS, FM_DRAIN_MS);
     for (size_t i = 0; i < m->conf->rules.n; i++)
         fm_rule_close(&m->rules[i]);
+    if (takes_requests(m))
+        fm_requests_close(&m->requests);
     for (size_t i = 0; i < m->n_pools; i++)
         fm_pool_close(&m->pools[i]);
     on_drained(m);
@@ -139,6 +150,8 @@ static void *run(void *arg)
         fm_pool_start(&m->pools[i]);
     for (size_t i = 0; i < m->conf->rules.n; i++)
         fm_rule_open(&m->rules[i]);
+    if (takes_requests(m))
+        fm_requests_open(&m->requests);
     bt_loop_on_prepare(m->env.loop, on_turn_end, m);
     bt_loop_run(m->env.loop);
     bt_loop_on_prepare(m->env.loop, NULL, NULL);
@@ -281,7 +294,21 @@ static int create_calls(struct manager *m, const struct bt_module_env *env)
     const struct fm_calls_env calls_env = { m->env.loop, m->env.mbox, m, pool_named,
                                             pool_at };
 
-    return fm_calls_init(&m->calls, &calls_env, m->conf, env->main_loop, env->api);
+    int r = fm_calls_init(&m->calls, &calls_env, m->conf, env->main_loop, env->api);
+
+    if (r != 0 || !takes_requests(m))
+        return r;
+    if (m->hub == NULL) {
+        bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
+               "functions.calls needs the hub, and it does not run in this process",
+               "topic=%s", m->conf->calls.topic);
+        return BT_ECONF;
+    }
+    r = fm_requests_init(&m->requests, m->conf, &calls_env, m->hub);
+    m->requests.arg = m;
+    m->requests.answered = on_answered;
+    m->requests.drained = on_drained;
+    return r;
 }
 
 /* The hub of this process, or a broker elsewhere. */
@@ -388,6 +415,7 @@ static void free_manager(void *self)
         pthread_join(m->thread, NULL);
     fm_watch_free(m->watch);
     fm_calls_deinit(&m->calls);
+    fm_requests_deinit(&m->requests);
     if (m->watched)
         bt_super_unwatch(m->env.super, m->env.loop);
     for (size_t i = 0; m->rules != NULL && i < m->conf->rules.n; i++)
@@ -449,7 +477,7 @@ static void wait_for_rules(const struct manager *m)
     struct pollfd p = { .fd = m->answered_fds[0], .events = POLLIN };
     int n;
 
-    if (m->conf->rules.n == 0)
+    if (m->conf->rules.n + takes_requests(m) == 0)
         return;
     do
         n = poll(&p, 1, FM_OPEN_MS);
@@ -467,7 +495,7 @@ static int start(void *self)
     if (r != 0)
         return r;
     m->watched = true;
-    m->n_unanswered = m->conf->rules.n;
+    m->n_unanswered = m->conf->rules.n + takes_requests(m);
     if (bt_sys_pipe(m->answered_fds) != 0)
         return bt_origin(BT_EIO, "no descriptors for the function manager");
     r = fm_code_watch(m->conf, m->env.work_dir, &m->calls.env, &m->watch);

@@ -114,12 +114,14 @@ def tail(body, at):
 
 
 def will_connect(client_id, topic, payload, qos=0, retain=False, will_props=b"\0", level=5, clean=True,
-                 keepalive=60, **values):
+                 keepalive=60, user=None, password=None, **values):
     """A CONNECT packet with a will."""
-    flags = (2 if clean else 0) | 4 | qos << 3 | (0x20 if retain else 0)
+    flags = (2 if clean else 0) | 4 | qos << 3 | (0x20 if retain else 0) | (0xc0 if user else 0)
     body = raw.text("MQTT") + bytes([level, flags]) + struct.pack(">H", keepalive)
     body += props(**values) if level == 5 else b""
     body += raw.text(client_id) + (will_props if level == 5 else b"") + raw.text(topic) + raw.text(payload)
+    if user:
+        body += raw.text(user) + raw.text(password)
     return raw.packet(0x10, body)
 
 
