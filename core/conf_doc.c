@@ -199,6 +199,18 @@ static bool was_printed(const struct bt_conf_table *table, size_t row, size_t le
     return false;
 }
 
+/* Whether a row has the first `len` characters as its whole key: a value cannot be a
+ * mapping, too, so what lies below it keeps its dots. */
+static bool is_value(const struct bt_conf_table *table, const char *key, size_t len)
+{
+    for (size_t i = 0; i < table->n_rows; i++) {
+        if (strncmp(table->rows[i].key, key, len) == 0 &&
+            table->rows[i].key[len] == '\0' && table->rows[i].kind != BT_CONF_SECTION)
+            return true;
+    }
+    return false;
+}
+
 static int print_level(const struct printer *p, const char *prefix, size_t len,
                        int indent);
 
@@ -236,7 +248,9 @@ static int print_level(const struct printer *p, const char *prefix, size_t len,
             continue;
         }
         n = (size_t)(dot - row->key);
-        if (!was_printed(p->table, i, n))
+        if (is_value(p->table, row->key, n))
+            r = print_row(p, row, row->key + len, indent);
+        else if (!was_printed(p->table, i, n))
             r = print_group(p, row->key, len, n, indent);
     }
     return r;

@@ -106,6 +106,29 @@ TEST(characters_that_yaml_would_change_are_escaped)
     bt_free(again);
 }
 
+TEST(a_value_and_keys_below_it)
+{
+    static const struct bt_conf_row delay_rows[] = {
+        BT_CONF_ROW(struct sample, "a.time", MS, time, "1s", "T."),
+        BT_CONF_ROW(struct sample, "a.time.max", U32, count, "5", "M."),
+        BT_CONF_ROW(struct sample, "a.time.min", U32, old, "4", "M."),
+    };
+    static const struct bt_conf_table delays = { "d",        "D.", sizeof(struct sample),
+                                                 delay_rows, 3,    NULL };
+    struct bt_conf_ctx *ctx = bt_conf_new();
+    struct bt_buf out = { 0 };
+    struct sample s;
+
+    CHECK_INT(bt_conf_defaults(ctx, &delays, &s), 0);
+    CHECK_INT(bt_conf_print(&delays, &s, &out), 0);
+    CHECK_INT(bt_buf_append_u8(&out, 0), 0);
+    CHECK_STR((char *)out.data, "a:\n  time: 1s\n  time.max: 5\n  time.min: 4\n");
+    CHECK_INT(bt_conf_load_text(ctx, "f", (char *)out.data, out.len - 1, &delays, &s), 0);
+    CHECK_INT(s.count, 5);
+    bt_buf_deinit(&out);
+    bt_conf_free(ctx);
+}
+
 TEST(an_item_without_values_is_still_an_item)
 {
     static const struct bt_conf_row list_rows[] = {
