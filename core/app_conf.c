@@ -373,6 +373,12 @@ int bt_app_check_files(struct bt_app *app)
     return bt_conf_errors(app->ctx) > 0 ? BT_ECONF : 0;
 }
 
+void bt_app_prepare(const struct bt_app *app)
+{
+    if (app->tree != NULL)
+        bt_app_tree_prepare(app->tree);
+}
+
 void bt_app_free(struct bt_app *app)
 {
     if (app == NULL)

@@ -71,6 +71,8 @@ int bt_app_load_text(const struct bt_app_modules *modules, const char *name,
 /* Has the modules look at the files that the configuration names. 0, or BT_ECONF after
  * adding to the messages. */
 int bt_app_check_files(struct bt_app *app) BT_MUST_CHECK;
+/* Make the folders that the configuration needs, which only a start does. */
+void bt_app_prepare(const struct bt_app *app);
 void bt_app_free(struct bt_app *app); /* NULL is fine */
 /* The section of a module by its name, or NULL. */
 void *bt_app_section(const struct bt_app *app, const char *module);

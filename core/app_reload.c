@@ -80,6 +80,7 @@ void bt_app_reload(struct bt_app_run *run)
     }
     reopen_log(app);
     tell(bt_conf_messages(app->ctx), false);
+    bt_app_prepare(app);
     for (size_t i = 0; i < app->modules->n; i++)
         reload_module(run, app, i);
     bt_log(BT_LOG_INFO, "CORE-RELOAD", "configuration taken over", "file=" BT_LOG_Q,

@@ -8,6 +8,7 @@
 #include "core/app_tree.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,6 +120,7 @@ int bt_app_part_read(struct bt_app_tree *tree, struct bt_app_part *part)
                          part->file, wanted, s->name, strerror(errno));
         return BT_ECONF;
     }
+    part->view.root = part->root;
     tree->ctx->view = &part->view.conf;
     r = bt_conf_read(tree->ctx, part->file, &part->doc);
     tree->ctx->view = NULL;
@@ -258,6 +260,8 @@ static int make_parts(struct bt_app_tree *tree)
         return BT_ENOMEM;
     for (size_t i = 0; i < tree->app.services.n; i++) {
         bt_app_view_init(&tree->parts[i].view, &s[i], tree->docker);
+        if (s[i].kind != NULL && s[i].kind->kind == BT_APP_IMAGE_RUNTIME)
+            tree->parts[i].root = tree->work_dir;
         warn_unused(tree, &s[i]);
     }
     return 0;
@@ -300,6 +304,13 @@ static int read_application(struct bt_app_tree *tree, struct bt_yaml **doc,
     return r;
 }
 
+static const char *working_directory(struct bt_conf_ctx *ctx)
+{
+    char path[PATH_MAX];
+
+    return bt_conf_copy(ctx, getcwd(path, sizeof(path)) != NULL ? path : ".");
+}
+
 int bt_app_tree_load(struct bt_conf_ctx *ctx, const struct bt_app_modules *modules,
                      struct bt_yaml **doc, struct bt_app_tree **out)
 {
@@ -312,6 +323,9 @@ int bt_app_tree_load(struct bt_conf_ctx *ctx, const struct bt_app_modules *modul
     tree->ctx = ctx;
     tree->modules = modules;
     tree->docker = true; /* the original's default */
+    tree->work_dir = working_directory(ctx);
+    if (tree->work_dir == NULL)
+        return BT_ENOMEM;
     *out = tree;
     r = read_application(tree, doc, &application);
     if (r != 0)

@@ -16,14 +16,15 @@ struct bt_app_part {
     struct bt_app_view view; /* view.service: of the file */
     const char *file;        /* its service.yml; NULL: it has none, or is not run */
     struct bt_yaml *doc;     /* of file */
-    bool used;               /* it runs, or is the runtime of a function */
-    bool has_logger;
+    const char *root; /* of the paths in its file: NULL, or the working directory */
+    bool used;        /* it runs, or is the runtime of a function */
 };
 struct bt_app_tree {
     struct bt_conf_ctx *ctx;
     const struct bt_app_modules *modules;
     bool docker;
-    const char *file; /* application.yml */
+    const char *file;     /* application.yml */
+    const char *work_dir; /* absolute */
     struct bt_app_services app;
     struct bt_app_part *parts; /* one for each service */
 };
@@ -38,6 +39,14 @@ int bt_app_tree_load(struct bt_conf_ctx *ctx, const struct bt_app_modules *modul
                      struct bt_yaml **doc, struct bt_app_tree **out) BT_MUST_CHECK;
 /* One line for each service: its name, image, and what it is here. */
 int bt_app_tree_print(const struct bt_app_tree *tree, struct bt_buf *out) BT_MUST_CHECK;
+
+#define BT_APP_SERVICES   "var/run/baetyl/services"
+#define BT_APP_FOLDER_MAX 128u
+/* The folder in which the functions of a service run, relative to the working directory.
+ */
+void bt_app_tree_folder(const struct bt_app_service *s, char out[BT_APP_FOLDER_MAX]);
+/* Make these folders; before the modules start, and after a reload. */
+void bt_app_tree_prepare(const struct bt_app_tree *tree);
 
 /* ---- The parts of the work, core/app_tree_*.c ---- */
 

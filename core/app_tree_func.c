@@ -114,6 +114,21 @@ static int add_limits(struct bt_yaml *doc, struct bt_yaml_node *function,
     return r != 0 || map->n == 0 ? r : bt_yaml_put(doc, function, "limits", map);
 }
 
+/* Instances run where the service would have run. */
+static int put_folder(struct bt_yaml *doc, struct bt_yaml_node *function,
+                      const struct bt_app_service *s)
+{
+    const struct bt_yaml_node *at = bt_yaml_get(function, "service");
+    char folder[BT_APP_FOLDER_MAX];
+    struct bt_yaml_node *node;
+
+    if (bt_yaml_get(function, "workdir") != NULL)
+        return 0;
+    bt_app_tree_folder(s, folder);
+    node = bt_yaml_new_text(doc, folder, at->pos);
+    return node != NULL ? bt_yaml_put(doc, function, "workdir", node) : BT_ENOMEM;
+}
+
 static int put_runtime(struct bt_yaml *doc, struct bt_yaml_node *function,
                        const struct bt_app_service *s)
 {
@@ -150,6 +165,8 @@ static int join(struct bt_app_tree *tree, struct bt_yaml_node *function,
         r = put_runtime(part->doc, function, part->view.service);
     if (r == 0)
         r = add_limits(part->doc, function, part->view.service);
+    if (r == 0)
+        r = put_folder(part->doc, function, part->view.service);
     return r != 0 ? r : add_env(part->doc, function, part);
 }
 

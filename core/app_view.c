@@ -36,17 +36,22 @@ static const struct bt_app_mount *find_mount(const struct bt_app_service *s,
     return best;
 }
 
-static const char *joined(struct bt_conf_ctx *ctx, const char *folder, const char *rest)
+/* root/folder/rest, those that are not empty. */
+static const char *joined(struct bt_conf_ctx *ctx, const char *root, const char *folder,
+                          const char *rest)
 {
-    size_t n = strlen(folder);
-    char *out = bt_conf_alloc(ctx, n + strlen(rest) + 3);
+    const char *parts[] = { root != NULL ? root : "", folder, rest };
+    char *out = bt_conf_alloc(ctx, strlen(parts[0]) + strlen(folder) + strlen(rest) + 4);
 
     if (out == NULL)
         return NULL;
-    memcpy(out, n > 0 ? folder : ".", n > 0 ? n : 1);
-    if (*rest != '\0') {
-        strcat(out, "/");
-        strcat(out, rest);
+    strcpy(out, parts[0][0] != '\0' || *folder != '\0' ? "" : ".");
+    for (size_t i = 0; i < BT_ARRAY_LEN(parts); i++) {
+        if (parts[i][0] == '\0')
+            continue;
+        if (out[0] != '\0')
+            strcat(out, "/");
+        strcat(out, parts[i]);
     }
     return out;
 }
@@ -66,10 +71,11 @@ const char *bt_app_view_path(const struct bt_app_view *view, struct bt_conf_ctx 
         return NULL;
     mount = find_mount(view->service, clean);
     if (mount != NULL)
-        return joined(ctx, mount->source, below(clean, mount->path));
+        return joined(ctx, view->root, mount->source, below(clean, mount->path));
     if (mounted != NULL)
         *mounted = false;
-    return path;
+    return path[0] == '/' || view->root == NULL ? path
+                                                : joined(ctx, view->root, "", path);
 }
 
 static const char *translate(void *arg, struct bt_conf_ctx *ctx, const char *path,

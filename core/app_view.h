@@ -9,7 +9,9 @@
 struct bt_app_view {
     struct bt_conf_view conf; /* arg is this view */
     const struct bt_app_service *service;
-    bool docker; /* the service's own paths begin at a root of its own */
+    bool docker;      /* the service's own paths begin at a root of its own */
+    const char *root; /* what translated paths begin with: NULL, or the working directory,
+                         for code that runs in another folder */
 };
 
 void bt_app_view_init(struct bt_app_view *view, const struct bt_app_service *service,

@@ -156,10 +156,12 @@ static int run_locked(struct bt_app_run *run, const char *work_dir)
     if (r != 0)
         return BT_CLI_FAILED;
     r = bt_log_open(&log_conf);
-    if (r == 0)
+    if (r == 0) {
+        bt_app_prepare(run->first);
         r = run_modules(run, work_dir);
-    else
+    } else {
         r = BT_CLI_FAILED;
+    }
     bt_lock_drop(&lock);
     return r;
 }

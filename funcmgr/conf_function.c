@@ -31,6 +31,10 @@ static const struct bt_conf_row function_rows[] = {
                 .flags = BT_CONF_PATH),
     BT_CONF_ROW(struct fm_function_conf, "args", STRINGS, args, NULL,
                 "Arguments of the program of exec.", .max = FM_MAX_ARGS),
+    BT_CONF_ROW(struct fm_function_conf, "workdir", STRING, workdir, NULL,
+                "Folder in which instances run; codedir is then better absolute. The "
+                "default is the working directory.",
+                .max = 4096),
     BT_CONF_ROW(struct fm_function_conf, "service", STRING, service, NULL,
                 "Name of the service in application.yml whose image is the runtime and "
                 "whose service.yml has handler and codedir."),

@@ -94,6 +94,7 @@ struct fm_function_conf {
     char *handler; /* file.function; for sql the statement, for exec the program */
     char *codedir; /* relative to the working directory, or absolute */
     struct bt_conf_strings args; /* of exec's program */
+    char *workdir; /* of instances, relative as codedir; NULL: the working directory */
     char *service;
     struct bt_conf_strings env; /* NAME=value */
     uint32_t min, max;          /* instances; 0 <= min <= max, 1 <= max */

@@ -75,6 +75,7 @@ struct fm_instance_opts {
     const struct fm_interp *interp;
     unsigned number; /* in the name FUNCTION.NUMBER */
     const char *function, *handler, *codedir;
+    const char *workdir;              /* NULL: env->work_dir */
     const struct bt_slice *extra_env; /* NUL-terminated NAME=value each */
     size_t n_extra_env;
     size_t max_message;

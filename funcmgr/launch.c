@@ -102,7 +102,7 @@ static int spawn(struct fm_launch *l, const struct fm_interp *interp, pid_t *pid
     fm_interp_argv(interp, argv);
     fm_cell_argv(limits, argv, option);
     opts.envp = child_env.envp;
-    opts.cwd = o->env->work_dir;
+    opts.cwd = o->workdir != NULL ? o->workdir : o->env->work_dir;
     opts.fds = fds;
     opts.n_fds = BT_ARRAY_LEN(fds) - (has_source ? 0 : 1);
     opts.new_group = true;

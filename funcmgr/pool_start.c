@@ -191,6 +191,7 @@ struct fm_instance_opts fm_pool_opts(struct fm_pool *p)
         .function = c->name,
         .handler = c->handler,
         .codedir = c->codedir,
+        .workdir = c->workdir,
         .extra_env = p->extra_env,
         .n_extra_env = c->env.n,
         .max_message = (size_t)c->max_message,
