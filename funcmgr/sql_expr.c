@@ -261,15 +261,21 @@ static int check_arguments(struct fm_sql_parser *p, const struct fm_sql_function
 static int read_argument(struct fm_sql_parser *p, const struct fm_sql_function *f,
                          unsigned n, struct fm_sql_expr *e)
 {
-    struct fm_sql_token at = p->tok;
+    struct fm_sql_token at = p->tok, after;
     int r = n > 1 ? emit(p, ", ") : 0;
 
     r = r != 0 ? r : fm_sql_read_expr(p, e);
-    if (r != 0 || n != f->literal || e->is_literal)
+    if (r != 0 || n != f->literal)
         return r;
+    after = p->tok;
     p->tok = at;
-    return fm_sql_fail(p, "argument %u of %s() must be written as a text in '...'", n,
-                       f->name);
+    if (!e->is_literal)
+        return fm_sql_fail(p, "argument %u of %s() must be written as a text in '...'", n,
+                           f->name);
+    if (n > 1 && at.text.len > FM_SQL_MAX_PATTERN)
+        return fm_sql_fail(p, "more than %u bytes", FM_SQL_MAX_PATTERN);
+    p->tok = after;
+    return 0;
 }
 
 /* The name was read; the present token is the parenthesis. */
@@ -456,6 +462,8 @@ static int read_pattern(struct fm_sql_parser *p, struct fm_sql_expr *out)
         p->tok = at;
         return fm_sql_fail(p, "the pattern must be written as a text in '...'");
     }
+    if (r == 0 && at.text.len > FM_SQL_MAX_PATTERN)
+        return fm_sql_fail(p, "a pattern of more than %u bytes", FM_SQL_MAX_PATTERN);
     if (r == 0 && like && fm_sql_is(&p->tok, "escape")) {
         r = pass(p, " ESCAPE ");
         if (r == 0 && (p->tok.kind != FM_SQL_STRING || p->tok.text.len != 3))

@@ -10,6 +10,7 @@
 #define FM_SQL_MAX_STATEMENT ((size_t)16 * 1024)
 #define FM_SQL_MAX_COLUMNS   256u
 #define FM_SQL_MAX_PATHS     512u
+#define FM_SQL_MAX_PATTERN   256u /* bytes of a pattern */
 #define FM_SQL_MAX_STEPS     32u  /* of a path, and levels of an alias */
 #define FM_SQL_MAX_NESTING   64u  /* parentheses and calls in each other */
 #define FM_SQL_MAX_DEPTH     100u /* operators in each other */

@@ -534,6 +534,10 @@ TEST(maxima)
     CHECK_INT(build("select *", ",*", FM_SQL_MAX_COLUMNS, ""), BT_EINVAL);
     CHECK_INT(build("select a", " ", FM_SQL_MAX_STATEMENT, ""), BT_EINVAL);
     CHECK_INT(build("select max(1", ",1", 120, ") as x"), BT_EINVAL);
+    CHECK_INT(build("select 1 as x where a like '", "%a", 120, "'"), 0);
+    CHECK_INT(build("select 1 as x where a like '", "%a", 130, "'"), BT_EINVAL);
+    CHECK_INT(build("select trim(a, '", "ab", 130, "') as x"), BT_EINVAL);
+    CHECK_INT(build("select printf('", "ab", 130, "') as x"), 0);
 }
 
 static struct fm_result last;
