@@ -46,7 +46,7 @@ struct fm_call {
     struct fm_stats *stats; /* where the pool counts it */
     size_t charged;         /* bytes in the pool's queue */
     bool begun;             /* it counts as running: its time passes */
-    bool alone;             /* ran in an instance that broke: nothing runs beside it */
+    bool alone;             /* its last attempt: nothing runs beside it */
     bool cancelled;         /* nobody wants the result any more */
     uint64_t left;          /* ms of its time after an attempt; 0 = all */
     uint64_t id, end;       /* of its frame: the id, and where in the stream it ends */

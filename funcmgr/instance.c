@@ -212,7 +212,7 @@ bool fm_instance_may_queue(const struct fm_instance *in)
 
     return in->state == FM_BUSY && in->service_us < FM_AHEAD_CALL_US &&
            ahead < FM_AHEAD_CALLS && in->queued - in->begun_end < FM_AHEAD_BYTES &&
-           ahead * in->service_us < FM_AHEAD_US && waited < FM_AHEAD_US;
+           ahead * in->service_us < FM_AHEAD_US && waited < FM_AHEAD_CALL_US;
 }
 
 static void on_timer(struct bt_timer *t)

@@ -5,9 +5,9 @@
  * instance is started for it as long as there are fewer than the maximum. When no more
  * may be started and calls are short, it is sent ahead to an instance that is busy. An
  * answer takes the first call that waits. Failure modes: a call that ran in an instance
- * that broke is tried again, in front of all others and alone, until its attempts or its
- * time are used up; a call that timed out or was too large is not. Calls that had only
- * been sent ahead go back to the front of the queue, in their order. Beyond
+ * that broke is tried again, in front of all others and at last alone, until its attempts
+ * or its time are used up; a call that timed out or was too large is not. Calls that had
+ * only been sent ahead go back to the front of the queue, in their order. Beyond
  * FM_POOL_MAX_WAITING calls are refused, except those of rules at QoS 1, which the rules'
  * windows bound. */
 #include "funcmgr/pool.h"
@@ -304,7 +304,9 @@ static bool try_again(struct fm_pool *p, struct fm_call *call, enum fm_outcome o
         if (outcome != FM_BROKEN || call->attempts <= 1 || now >= call->deadline)
             return false;
         call->attempts--;
-        call->alone = true;
+        /* The last time nobody else can be to blame. Not before: of many calls that run
+         * at once, most are innocent. */
+        call->alone = call->attempts == 1;
         call->left = call->deadline - now;
         call->deadline = 0;
         bt_metric_add(&p->stats->retries, 1);

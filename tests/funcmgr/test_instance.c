@@ -387,7 +387,7 @@ TEST(short_calls_may_be_queued)
     turn();
     CHECK(fm_instance_may_queue(in));
     /* No progress for long: this call is not short. */
-    now_us += FM_AHEAD_US;
+    now_us += FM_AHEAD_CALL_US;
     CHECK(!fm_instance_may_queue(in));
     /* And after its answer the instance has to show again that it is fast. */
     reply(3, "");

@@ -497,6 +497,25 @@ TEST(several_at_once_in_one_instance)
     finish_all();
 }
 
+TEST(only_the_last_attempt_runs_alone)
+{
+    struct test_call c[2];
+
+    begin(0, 1);
+    conf.concurrency = 2;
+    call(&c[0], 3);
+    call(&c[1], 3);
+    ready(made[0]);
+    lost(made[0], FM_BROKEN);
+    ready(made[1]);
+    CHECK_INT(made[1]->n_calls, 2);
+    lost(made[1], FM_BROKEN);
+    gone(made[0]);
+    ready(made[2]);
+    CHECK_INT(made[2]->n_calls, 1);
+    finish_all();
+}
+
 TEST(time_out_of_one_of_several)
 {
     struct test_call c[3];
