@@ -384,6 +384,25 @@ def older_broker(t):
 
 
 @test
+def nats(t):
+    """A broker that refuses version 5 in its own words."""
+    program, port, folder = need_tool("nats-server"), free_port(), t.folder()
+    with open(os.path.join(folder, "nats.conf"), "w") as f:
+        f.write("server_name: n\nhost: 127.0.0.1\nport: -1\njetstream { store_dir: '%s' }\n"
+                "mqtt { host: 127.0.0.1, port: %d }\n" % (folder, port))
+    t.spawn([program, "-c", os.path.join(folder, "nats.conf")])
+    a = worker(t, "tcp://127.0.0.1:%d" % port, "a", filter_="jobs")
+    contains(a.log(), "version=4")
+
+    class Where:
+        pass
+    Where.port = port
+    results, source = Results(t, Where), Source(t, Where)
+    source.send(5)
+    results.until(5)
+
+
+@test
 def same_client_id(t):
     """Two processes with one client id throw each other out; the log says so."""
     broker = t.baetyl(HUB)
