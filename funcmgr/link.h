@@ -78,6 +78,10 @@ struct fm_link_ops {
     void (*close)(struct fm_link *l);
     /* Largest payload that the broker takes with a topic of this length. */
     size_t (*max_payload)(const struct fm_link *l, size_t topic_len);
+    /* Stop taking from the broker, and go on; while stopped on_published is not called
+     * either. NULL: the link cannot, and QoS 0 messages beyond the rule's limit are
+     * dropped. */
+    void (*pause)(struct fm_link *l, bool paused);
 };
 
 /* First member of every link. */

@@ -192,6 +192,11 @@ static size_t max_payload(const struct fm_link *l, size_t topic_len)
     return bt_mqtt_conn_max_payload(end_of(l)->conn, topic_len);
 }
 
+static void pause_link(struct fm_link *l, bool paused)
+{
+    bt_mqtt_conn_pause(end_of(l)->conn, paused);
+}
+
 const struct fm_link_ops fm_link_remote_ops = {
     .open = open_link,
     .publish = publish,
@@ -199,6 +204,7 @@ const struct fm_link_ops fm_link_remote_ops = {
     .drop = drop,
     .close = close_link,
     .max_payload = max_payload,
+    .pause = pause_link,
 };
 
 /* ---- What the links of one hub block share ---- */

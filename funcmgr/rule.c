@@ -26,13 +26,31 @@ static void close_link(struct fm_rule *rule)
 {
     struct fm_link *link = bt_steal(rule->link);
 
-    rule->ready = false;
+    rule->ready = rule->paused = false;
     if (link != NULL)
         link->ops->close(link);
 }
 
+/* QoS 0 messages wait at the broker, if the link lets them. Not with strict order: there
+ * they may wait for a message whose acknowledgement is not read while the link is paused.
+ */
+static void pace(struct fm_rule *rule)
+{
+    bool full =
+        rule->n_qos0 > FM_RULE_MAX_JOBS / 2 || rule->n_bytes > FM_RULE_MAX_BYTES / 2;
+    bool low =
+        rule->n_qos0 <= FM_RULE_MAX_JOBS / 4 && rule->n_bytes <= FM_RULE_MAX_BYTES / 4;
+
+    if (rule->link == NULL || rule->link->ops->pause == NULL ||
+        rule->pool->conf->order == FM_ORDER_STRICT || (rule->paused ? !low : !full))
+        return;
+    rule->paused = !rule->paused;
+    rule->link->ops->pause(rule->link, rule->paused);
+}
+
 void fm_rule_check_drained(struct fm_rule *rule)
 {
+    pace(rule);
     if (!rule->closing || rule->closed || rule->n_jobs > 0)
         return;
     rule->closed = true;
@@ -95,6 +113,7 @@ static void on_message(void *arg, const struct fm_delivery *d)
         return;
     }
     fm_job_begin(rule, d);
+    pace(rule);
 }
 
 static void on_published(void *arg, uint64_t token, unsigned reason)

@@ -40,6 +40,7 @@ struct fm_rule {
         max_result; /* bytes that the broker takes as a result, also as a dead letter */
     struct bt_list jobs;
     size_t n_jobs;
+    bool paused;            /* the link is: QoS 0 messages fill half of the room */
     size_t n_qos0, n_bytes; /* of these at QoS 0, and their payloads */
     size_t n_detached;      /* at QoS 1 or 2, delivered by an earlier session */
     struct fm_order order;

@@ -68,7 +68,8 @@ static size_t fake_max_payload(const struct fm_link *l, size_t topic_len)
     return hub_limit - topic_len;
 }
 const struct fm_link_ops fm_link_hub_ops = { fake_open, fake_publish, fake_ack,
-                                             fake_drop, fake_close,   fake_max_payload };
+                                             fake_drop, fake_close,   fake_max_payload,
+                                             NULL };
 
 /* ---- The pool and the loop ---- */
 

@@ -52,6 +52,11 @@ void bt_mqtt_message_ack(struct bt_mqtt_message *m, bool ok)
     conn_saw.acked = m;
     conn_saw.ok = ok;
 }
+void bt_mqtt_conn_pause(struct bt_mqtt_conn *c, bool paused)
+{
+    CHECK(c == &the_conn);
+    conn_saw.n_acks = paused ? -1 : 0;
+}
 size_t bt_mqtt_conn_max_payload(const struct bt_mqtt_conn *c, size_t topic_len)
 {
     (void)c;
@@ -185,6 +190,8 @@ TEST(messages_and_results)
     link_->ops->drop(&last);
     CHECK(conn_saw.n_acks == 2 && !conn_saw.ok);
     CHECK_INT(link_->ops->max_payload(link_, 1), 99);
+    link_->ops->pause(link_, true);
+    CHECK_INT(conn_saw.n_acks, -1);
     link_->ops->close(link_);
 }
 

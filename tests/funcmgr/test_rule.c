@@ -41,6 +41,46 @@ TEST(qos_0_is_bounded)
     end_rule();
 }
 
+static int paused = -1;
+
+static void pause_link(struct fm_link *l, bool on)
+{
+    CHECK(l == rule.link);
+    paused = on;
+}
+
+/* A link that can wait loses nothing. */
+TEST(qos_0_stops_the_link)
+{
+    struct fm_link_ops ops = fm_link_hub_ops;
+
+    configure(0);
+    begin_rule();
+    ops.pause = pause_link;
+    rule.link->ops = &ops;
+    rule.n_qos0 = FM_RULE_MAX_JOBS / 2 - 1;
+    deliver(0, "a");
+    CHECK_INT(paused, -1);
+    deliver(0, "b");
+    CHECK_INT(paused, 1);
+    answer(FM_OK, "");
+    CHECK_INT(paused, 1);
+    rule.n_qos0 = FM_RULE_MAX_JOBS / 4 + 1;
+    answer_call(calls[0], FM_OK, "");
+    CHECK_INT(paused, 0);
+    /* In strict order one of them may wait for what is not read then. */
+    paused = -1;
+    function.order = FM_ORDER_STRICT;
+    rule.n_qos0 = FM_RULE_MAX_JOBS / 2;
+    deliver(0, "c");
+    CHECK_INT(paused, -1);
+    function.order = FM_ORDER_NONE;
+    rule.n_qos0 = 1;
+    answer(FM_OK, "");
+    rule.link->ops = &fm_link_hub_ops;
+    end_rule();
+}
+
 TEST(session_is_opened_again)
 {
     configure(1);

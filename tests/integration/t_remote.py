@@ -373,6 +373,17 @@ def beside_the_hub_of_the_process(t):
 
 
 @test
+def qos_0_waits_at_the_broker(t):
+    """More at once than a rule keeps (1024): it stops reading, and none is lost."""
+    broker = t.baetyl(HUB)
+    worker(t, "tcp://127.0.0.1:%d" % broker.port, "a", filter_="jobs", qos=0)
+    results, source = Results(t, broker), session(t, broker, "source")
+    n = 4000
+    source.send(*[raw.publish("jobs", b'{"n":%d}' % i) for i in range(n)])
+    results.until(n)
+
+
+@test
 def older_broker(t):
     """3.1.1 by configuration, and by the broker's refusal of version 5."""
     broker = Mosquitto(t)
