@@ -30,7 +30,8 @@ bool fm_cell_is_slow(const struct fm_cell *cell);
 /* The spawn is over, well or not: what was open for it is closed. */
 void fm_cell_started(struct fm_cell *cell);
 /* A running process: its group and its limits. What only the process itself can do (user,
- * sandbox) was done by the one that forked it. 0 or BT_EIO, logged. */
+ * sandbox) was done by the one that forked it. Any thread, which has the cell to itself;
+ * waits for milliseconds when the cell is slow. 0 or BT_EIO, logged. */
 int fm_cell_adopt(struct fm_cell *cell, pid_t pid) BT_MUST_CHECK;
 /* It knows all that the process has started: there is a control group. */
 bool fm_cell_holds_all(const struct fm_cell *cell);

@@ -292,13 +292,17 @@ int fm_cgroup_adopt(const struct fm_cgroup *g, pid_t pid)
 void fm_cgroup_kill(const struct fm_cgroup *g)
 {
     char folder[FM_CGROUP_PATH];
+    size_t n = g->all != NULL ? g->all->n_mounts : 0;
 
-    for (size_t i = 0; g->all != NULL && i < g->all->n_mounts; i++) {
-        if (!has(g, i) || folder_of(g, i, folder) != 0)
-            continue;
-        fm_cgroup_kill_folder(folder, g->all->mounts[i].kills);
-        if (g->all->mounts[i].kills)
+    for (size_t i = 0; i < n; i++) {
+        if (has(g, i) && g->all->mounts[i].kills && folder_of(g, i, folder) == 0) {
+            fm_cgroup_kill_folder(folder, true);
             return;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (has(g, i) && folder_of(g, i, folder) == 0)
+            fm_cgroup_kill_folder(folder, false);
     }
 }
 

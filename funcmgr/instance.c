@@ -565,6 +565,8 @@ static void on_launched(struct fm_launch *l, int r, pid_t pid, const char *why)
 
     in->pid = pid;
     in->cell = bt_steal(l->cell);
+    if (r == 0 && in->opts.env->backend != NULL)
+        fm_guard_add(&in->opts.env->backend->guard, pid);
     if (r == 0 && in->state == FM_STOPPING) {
         bt_child_kill(pid, true, SIGTERM);
         return;

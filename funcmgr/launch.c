@@ -8,14 +8,17 @@
 #include "funcmgr/launch.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/mem.h"
 #include "core/sys.h"
 #include "funcmgr/forkserver.h"
 #include "funcmgr/instance.h"
 #include "funcmgr/instance_env.h"
+#include "funcmgr/task.h"
 
 struct pipes {
     int calls[2], replies[2], output[2]; /* read end, write end */
@@ -154,22 +157,89 @@ void fm_launch_spawn(struct fm_launch *l)
     done(l, r, pid, bt_error_text(r));
 }
 
-void fm_launch_adopt(struct fm_launch *l, pid_t pid)
+/* Until here the process is expected and nobody reaps it, so pid is still its own. */
+static void register_process(struct fm_launch *l, pid_t pid, int locked_in)
 {
     int r = bt_child_adopt(pid, l->opts->env->mbox, l->on_exit);
 
     if (r != 0) {
         bt_child_expect(-1);
+        fm_cell_free(bt_steal(l->cell));
         done(l, r, 0, bt_error_text(r));
         return;
     }
-    r = fm_cell_new(l->opts->limits, l->name, &l->cell);
-    if (r == 0)
-        r = fm_cell_adopt(l->cell, pid);
     /* Not without its limits; its end is met as any other is. */
-    if (r != 0)
+    if (locked_in != 0)
         bt_child_kill(pid, true, SIGKILL);
     done(l, 0, pid, NULL);
+}
+
+/* Moving a process into control groups waits for all processors: not on our thread. The
+ * launch and its cell are the other thread's until it has posted. */
+struct move {
+    struct fm_task task;
+    struct fm_launch *launch;
+    pid_t pid;
+    int r;
+};
+
+static void moved(struct fm_task *task)
+{
+    struct move *m = bt_container_of(task, struct move, task);
+    struct fm_launch *l = m->launch;
+    pid_t pid = m->pid;
+    int r = m->r;
+
+    bt_free(m);
+    register_process(l, pid, r);
+}
+
+static void *run_move(void *arg)
+{
+    struct move *m = arg;
+
+    bt_sys_thread_name("funcmgr.join");
+    m->r = fm_cell_adopt(m->launch->cell, m->pid);
+    if (bt_mbox_post(m->launch->opts->env->mbox, &m->task.msg) != 0)
+        bt_free(m); /* cannot be: the manager waits for the launch */
+    return NULL;
+}
+
+static int begin_move(struct fm_launch *l, pid_t pid)
+{
+    struct move *m = bt_calloc(1, sizeof(*m));
+    pthread_attr_t attr;
+    pthread_t thread;
+    int failed;
+
+    if (m == NULL)
+        return BT_ENOMEM;
+    m->task.msg.kind = FM_MSG_TASK;
+    m->task.run = moved;
+    m->launch = l;
+    m->pid = pid;
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    failed = pthread_create(&thread, &attr, run_move, m);
+    (void)pthread_attr_destroy(&attr);
+    if (failed == 0)
+        return 0;
+    bt_free(m);
+    return bt_origin(BT_EIO, "no thread to move a process into its control group");
+}
+
+void fm_launch_adopt(struct fm_launch *l, pid_t pid)
+{
+    int r = fm_cell_new(l->opts->limits, l->name, &l->cell);
+    bool slow = r == 0 && fm_cell_is_slow(l->cell);
+
+    bt_list_remove(&l->link);
+    if (slow)
+        r = begin_move(l, pid);
+    else if (r == 0)
+        r = fm_cell_adopt(l->cell, pid);
+    if (!slow || r != 0)
+        register_process(l, pid, r);
 }
 
 void fm_launch_cancel(struct fm_launch *l)

@@ -228,6 +228,28 @@ def memory_of_one_call_after_another(t):
 
 
 @test
+def forked_instances(t):
+    """What the fork server makes has its limits, too, before its first call."""
+    p = Pair(t, "limits: {memory: 48m, pids: 20, files: 64}, instance: {max: 3, fork: 'on'}")
+    p.need("memory")
+    folders = set()
+    for n in range(4):
+        pid = p.bad.call(do="who")["pid"]
+        with open("/proc/%d/cgroup" % pid) as f:
+            folders.add(re.search(r"/bad\.[0-9]+(~[0-9]+)?$", f.read(), re.M).group())
+        with open("/proc/%d/limits" % pid) as f:
+            contains(f.read(), "Max open files            64                   64")
+        p.bad.send(do="leak")
+        p.neighbour()
+        contains(p.bad.reply()["errorMessage"], "memory limit of 48 MiB reached")
+    equal(len(folders), 4, "control groups of four instances")
+    pids = [p.bad.call(do="who")["pid"]] + p.bad.call(do="child")
+    p.s.kill()
+    for pid in pids:
+        until(lambda: gone(pid), what="%d of %r is gone" % (pid, pids))
+
+
+@test
 def cpu(t):
     p = Pair(t, "limits: {cpu: 20%}")
     p.need("cpu")
