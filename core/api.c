@@ -90,6 +90,11 @@ unsigned api_permit(const struct bt_api *api, const struct bt_http_request *head
     return same(api->token, (struct bt_slice){ given.ptr + n, given.len - n }) ? 0 : 401;
 }
 
+void bt_api_set_token(struct bt_api *api, const char *token)
+{
+    api->token = token;
+}
+
 /* ---- Life ---- */
 
 struct bt_api *bt_api_create(const struct bt_api_opts *opts)

@@ -71,8 +71,9 @@ int bt_api_listen_unix(struct bt_api *api, const char *path) BT_MUST_CHECK;
 int bt_api_listen_tcp(struct bt_api *api, const char *address,
                       struct bt_tls_ctx *tls) BT_MUST_CHECK;
 void bt_api_open(struct bt_api *api);
-/* Certificates for connections that come from now on. */
+/* Certificates for connections that come from now on; the token for requests. */
 void bt_api_set_tls(struct bt_api *api, struct bt_tls_ctx *tls);
+void bt_api_set_token(struct bt_api *api, const char *token);
 /* The control socket: a server with the defaults that listens on path and is open. */
 int bt_api_new(struct bt_loop *loop, const char *path, struct bt_api **out) BT_MUST_CHECK;
 /* Closes all connections and removes the file. After every handler has answered (its

@@ -93,19 +93,32 @@ static int listen_all(struct fm_calls *calls)
     return r;
 }
 
+static bool given(const char *s)
+{
+    return s != NULL && s[0] != '\0';
+}
+
+/* *out is NULL when none is wanted. */
+static int take_token(const struct fm_http_conf *c, char **out)
+{
+    *out = NULL;
+    if (given(c->tokenfile))
+        return read_token(c->tokenfile, out);
+    if (!given(c->token))
+        return 0;
+    *out = bt_strdup(c->token);
+    return *out != NULL ? 0 : BT_ENOMEM;
+}
+
 static int create_http(struct fm_calls *calls, struct bt_loop *main_loop)
 {
     const struct fm_http_conf *c = calls->conf;
     struct bt_api_opts opts = { .loop = main_loop };
-    int r = 0;
+    int r = take_token(c, &calls->token);
 
-    if (c->tokenfile != NULL && c->tokenfile[0] != '\0')
-        r = read_token(c->tokenfile, &calls->token);
     if (r != 0)
         return r;
-    opts.token = calls->token != NULL ? calls->token : c->token;
-    if (opts.token != NULL && opts.token[0] == '\0')
-        opts.token = NULL;
+    opts.token = calls->token;
     opts.limits.conns = c->connections;
     opts.limits.whole_ms = (uint32_t)c->timeout;
     calls->http = bt_api_create(&opts);
@@ -154,6 +167,35 @@ int fm_calls_init(struct fm_calls *calls, const struct fm_calls_env *env,
     if (r == 0 && conf->http.listen.n > 0)
         r = create_http(calls, main_loop);
     return r;
+}
+
+static void reload_token(struct fm_calls *calls, const struct fm_http_conf *now)
+{
+    char *token;
+
+    if (take_token(now, &token) != 0)
+        return; /* the old one stays, logged */
+    if (token == NULL && calls->token != NULL) {
+        bt_log(BT_LOG_WARN, "FUNC-RESTART", "a changed key needs a restart",
+               "key=functions.http.token");
+        return;
+    }
+    bt_api_set_token(calls->http, token);
+    bt_free(calls->token);
+    calls->token = token;
+}
+
+void fm_calls_reload(struct fm_calls *calls, const struct fm_conf *conf)
+{
+    const struct fm_http_conf *now = &conf->http;
+    struct bt_tls_ctx *tls = NULL;
+
+    if (calls->http == NULL)
+        return;
+    reload_token(calls, now);
+    if (given(now->cert) && load_tls(now, &tls) == 0)
+        bt_api_set_tls(calls->http, tls);
+    bt_tls_ctx_unref(tls);
 }
 
 void fm_calls_open(struct fm_calls *calls)

@@ -54,6 +54,10 @@ struct fm_calls {
 int fm_calls_init(struct fm_calls *calls, const struct fm_calls_env *env,
                   const struct fm_conf *conf, struct bt_loop *main_loop,
                   struct bt_api *control) BT_MUST_CHECK;
+/* Read token and certificates again, which also means their files; the rest of `conf`
+ * needs a restart. What cannot be read is logged, and the old one stays. A server that
+ * asks for a token goes on to do so. */
+void fm_calls_reload(struct fm_calls *calls, const struct fm_conf *conf);
 /* Let clients in. */
 void fm_calls_open(struct fm_calls *calls);
 /* After the function manager's thread has ended, or before it began. Idempotent. */

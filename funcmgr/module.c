@@ -517,7 +517,9 @@ static void open_calls(void *self)
 
 static void needs_restart(void *arg, const char *key, const struct bt_conf_row *row)
 {
-    (void)arg, (void)row;
+    (void)arg;
+    if ((row->flags & BT_CONF_RELOAD) != 0)
+        return;
     bt_log(BT_LOG_WARN, "FUNC-RESTART", "a changed key needs a restart",
            "key=functions.%s", key);
 }
@@ -529,6 +531,7 @@ static int reload(void *self, const void *conf, struct bt_conf_ctx *owner)
 
     (void)owner;
     bt_conf_each_change(&fm_conf_table, m->conf, conf, &d);
+    fm_calls_reload(&m->calls, conf);
     if (m->watch != NULL)
         fm_watch_look(m->watch);
     return 0;

@@ -128,6 +128,23 @@ def answers(s):
 
 
 @test
+def an_idle_connection_gives_way(t):
+    s = t.baetyl()
+    kept = []
+    for _ in range(16):
+        c = api.UnixConnection(api.path_of(s))
+        c.request("GET", "/v1/version")
+        c.getresponse().read()
+        kept.append(c)
+    for _ in range(3):
+        equal(api.request(s, "/v1/version")[0], 200, "one more")
+    kept[15].request("GET", "/v1/version")
+    equal(kept[15].getresponse().status, 200, "the youngest is still there")
+    for c in kept:
+        c.close()
+
+
+@test
 def metrics_in_the_form_of_prometheus(t):
     s = t.baetyl()
     status, kind, body = api.request(s, "/metrics")

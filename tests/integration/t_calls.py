@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -321,6 +323,45 @@ def address_with_client_certificates(t):
         check(False, "answered without a certificate")
     except (ssl.SSLError, ConnectionError, http.client.HTTPException):
         pass
+
+
+@test
+def reload_of_token_and_certificate(t):
+    a = Authority(t)
+    folder = t.folder()
+    token, cert, key = (os.path.join(folder, name) for name in ("token", "cert", "key"))
+
+    def write(name, secret):
+        for source, target in zip(a.issue(name), (cert, key)):
+            shutil.copy(source, target)
+        with open(token, "w") as out:
+            out.write(secret)
+
+    def reload(f, what):
+        n = f.s.log().count("id=" + what)
+        f.s.process.send_signal(signal.SIGHUP)
+        until(lambda: f.s.log().count("id=" + what) > n, what=what)
+
+    write("first", TOKEN)
+    f = Calls(t, "listen: ['ssl://localhost:0'], tokenfile: %s, certificate: {cert: %s, key: %s}" % (token, cert, key))
+    trust = ssl.create_default_context(cafile=a.ca)
+
+    def name():
+        c = f.connect(context=trust)
+        c.connect()
+        return dict(pair[0] for pair in c.sock.getpeercert()["subject"])["commonName"]
+
+    equal((name(), f.post(b"x", connection=f.connect(context=trust))[0]), ("first", 200), "at first")
+    old = f.connect(context=trust)
+    equal(f.post(b"x", connection=old)[0], 200, "a connection that stays")
+    write("second", "another token, no: a word"[:13] + "0123456789")
+    reload(f, "FUNC-TOKEN")  # two words: the old one stays
+    equal((name(), f.post(b"x", connection=f.connect(context=trust))[0]), ("second", 200), "the certificate only")
+    write("third", "another-0123456789")
+    reload(f, "CORE-RELOAD")
+    until(lambda: name() == "third", what="the third certificate")
+    equal(f.post(b"x", connection=f.connect(context=trust))[0], 401, "the old token")
+    equal(f.post(b"x", "another-0123456789", connection=old), (200, b"x"), "the new token, on the old connection")
 
 
 # ---- What people see ----
