@@ -88,7 +88,8 @@ static int ask(const struct options *o, struct bt_api_ask *a)
         return BT_CLI_FAILED;
     }
     good = status == 200 || status == 204;
-    if (fwrite(body.data, 1, body.len, good ? stdout : stderr) != body.len ||
+    if ((body.len > 0 &&
+         fwrite(body.data, 1, body.len, good ? stdout : stderr) != body.len) ||
         fflush(good ? stdout : stderr) != 0) {
         perror("baetyl");
         return BT_CLI_FAILED;
