@@ -392,67 +392,64 @@ def load(handler, codedir):
     return found
 
 
-def decoder():
-    """A function that makes an event of a payload."""
-    loads = json.loads
-    scan = getattr(json.JSONDecoder(), "scan_once", None)
+class Json(object):
+    """json.loads and json.dumps without the json package, whose import takes longer than all the rest here: the
+    two accelerators it uses inside. A Python that has none of the kind gets the package."""
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int = float, int
+    parse_constant = {"-Infinity": float("-inf"), "Infinity": float("inf"), "NaN": float("nan")}.__getitem__
+    encoding = "utf-8"  # Python 2
 
-    def event_of(payload):
+    def __init__(self):
+        self.memo = {}
+        self.join = u"".join
+        try:
+            from _json import encode_basestring_ascii, make_encoder, make_scanner
+            self.scan = make_scanner(self)
+            self.make, self.escape = make_encoder, encode_basestring_ascii
+            self.encoder = self.fresh()
+            said = u'{"a": [1, 2.5, null, true, "\\u00e4", {}, []]}'
+            if self.encode(self.event_of(said.encode("utf-8"))) != said.encode("utf-8"):
+                raise ImportError
+        except Exception:  # pylint: disable=broad-except
+            import json
+            self.scan = lambda said, at: (json.loads(said), len(said))
+            self.encode = lambda value: json.dumps(value).encode("utf-8")
+
+    def fresh(self):
+        def default(value):
+            import json
+            return json.JSONEncoder().default(value)
+        return self.make({}, default, self.escape, None, ": ", ", ", False, False, True)
+
+    def encode(self, value):
+        try:
+            return self.join(self.encoder(value, 0)).encode("utf-8")
+        except BaseException:
+            self.encoder = self.fresh()  # the old one remembers the containers it was in
+            raise
+
+    def event_of(self, payload):
         if not payload:
             return {}
         try:
             said = payload.decode("utf-8")
-        except ValueError:
-            return payload
-        try:
-            event, end = scan(said, 0)
+            try:
+                event, end = self.scan(said, 0)
+            except StopIteration:
+                end = -1
             if end == len(said):
                 return event
-        except (StopIteration, ValueError, RuntimeError, TypeError):
+            bare = said.strip(u" \t\n\r")
+            if len(bare) < len(said):
+                event, end = self.scan(bare, 0)
+                if end == len(bare):
+                    return event
+        # RuntimeError: nested too deeply. SystemError: 3.10 and 3.11 find no class for a ValueError.
+        except (ValueError, RuntimeError, StopIteration, SystemError):
             pass
-        # Space around it, or not JSON. RuntimeError: nested too deeply.
-        try:
-            return loads(said)
-        except (ValueError, RuntimeError):
-            return payload
-
-    return event_of
-
-
-def encoder():
-    """A function that makes JSON of a result: what json.dumps does, without its making an encoder each time."""
-    own = json.JSONEncoder()
-    join = u"".join
-
-    def plain(value):
-        return json.dumps(value).encode("utf-8")
-
-    try:
-        # The class that json.JSONEncoder uses inside; a Python that has another gets the plain way.
-        make = json.encoder.c_make_encoder
-        escape = json.encoder.encode_basestring_ascii
-
-        def default(value):
-            return own.default(value)
-
-        def fresh():
-            return make({}, default, escape, None, own.key_separator, own.item_separator, False, False, True)
-
-        current = [fresh()]
-        probe = {u"a": [1, 2.5, None, True, u"\u00e4", {}]}
-        if join(current[0](probe, 0)).encode("utf-8") != plain(probe):
-            return plain
-    except Exception:  # pylint: disable=broad-except
-        return plain
-
-    def encode(value):
-        try:
-            return join(current[0](value, 0)).encode("utf-8")
-        except BaseException:
-            current[0] = fresh()  # the old one remembers the containers it was in
-            raise
-
-    return encode
+        return payload
 
 
 def flush_output():
@@ -480,8 +477,8 @@ class Service(object):
         self.handler = handler
         self.calls = Calls(function)
         self.concurrency = 1
-        self.event_of = decoder()
-        self.encode = encoder()
+        text_form = Json()
+        self.event_of, self.encode = text_form.event_of, text_form.encode
         self.is_copy = None
         self.lengths = {}
 
@@ -635,7 +632,7 @@ def load_or_say_why(hello):
 
 
 def main():
-    global json, BYTES, PREFIX, HEADER
+    global BYTES, PREFIX, HEADER
     first = pipes.read()
     if first is None:
         return 0
@@ -643,7 +640,6 @@ def main():
     os.close(SOURCE)
     keep_private()
     open_output()
-    import json
     BYTES = [varint(n) for n in range(128)]
     PREFIX = struct.Struct(">BI").pack
     HEADER = struct.Struct(">BI").unpack_from

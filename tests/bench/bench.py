@@ -16,11 +16,12 @@ import sys
 import time
 
 import functions
+import starts
 import rows
 import servers
 
 
-ROWS = rows.ROWS + functions.ROWS
+ROWS = rows.ROWS + functions.ROWS + starts.ROWS
 
 
 class Bench:

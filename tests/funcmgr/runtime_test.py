@@ -78,6 +78,12 @@ def do_recurse(event): return do_recurse(event)
 def do_stdin(event): return sys.stdin.read()
 def do_context(event): return None
 def do_text(event): return u"\\u00e4"
+def do_own(event): return {1: 1, None: 2, "true": 3, 2.5: 4}
+def do_nan(event): return [float("nan"), float("inf"), float("-inf")]
+def do_own_default(event):
+    import json, datetime
+    json.JSONEncoder.default = lambda self, o: o.isoformat()
+    return [datetime.date(2020, 1, 2)]
 def do_hang(event):
     while True: time.sleep(1)
 ''',
@@ -513,6 +519,10 @@ class Suite(object):
             want = json.dumps(value, separators=(",", ":") if self.node else None).encode()
             self.expect("echo %r" % (value,), got, (want, None))
         self.expect("null", rt.do("echo", value=None), (b"", None))
+        for payload in (b' {"do":"echo","value":[1, {"a" : -2.5e3}]}\r\n\t', b'{"do":"echo","value":"\xc3\xa4\\u0041\\n/"}',
+                        b'{"do":"echo","value":[true,false,null,"",0,-0.5,1e100,1234567890123456]}'):
+            want = json.loads(payload.decode())["value"]
+            self.expect("space and numbers", json.loads(rt.call(payload)[0].decode()), want)
         self.expect("almost too large", len(rt.do("almost")[0]), LIMIT - 100)
         self.expect("too large", rt.do("big")[1], lambda e: e.startswith(
             "ResourceExhausted grpc: received message larger than max (52428") and
@@ -523,7 +533,8 @@ class Suite(object):
         self.expect("print is output", b"hello" in printed and b"world" in printed, True)
         rt.close()
         rt = self.start("kind.handler")
-        for payload in (b"abc", b"\xff\xfe", b"1\x00", b"[" * 100000, b"{"):
+        for payload in (b"abc", b"\xff\xfe", b"1\x00", b"[" * 100000, b"{", b'{"a" 1}', b"[1,]", b"1 2", b" ", b"\n",
+                        b"\xef\xbb\xbf1", b"'a'", b'"\\x"', b'"a\nb"', b"01", b"- 1"):
             self.expect("not JSON %r" % payload[:4], rt.call(payload)[0],
                         lambda r: r in (b'"Buffer"', b'"bytes"', b'str'))
         rt.close()
@@ -539,6 +550,15 @@ class Suite(object):
                 ("bad_repr", invoke), ("long_error", invoke + "ValueError('yyy"),
                 ("recurse", invoke), ("nothere", invoke + "KeyError(")):
             self.expect(what, rt.do(what)[1], lambda e: e is not None and e.startswith(want))
+        for value in ([1, {"b": []}, u"\u00e4\u20ac\U0001f600\x7f\"\\", 1.0, 1e16, -0.0], {"1": None},
+                      u"\u2028", 3.14, [[[]]], ""):
+            self.expect("as json.dumps", rt.do("echo", value=value),
+                        (json.dumps(value).encode(), None))
+        got = rt.do("own")
+        self.expect("keys that are no strings", got, (b'{"1": 1, "null": 2, "true": 3, "2.5": 4}', None)
+                    if b"python 3" in rt.hello[6] else lambda r: len(json.loads(r[0].decode())) == 4)
+        self.expect("own types", rt.do("own_default"), (b'["2020-01-02"]', None))
+        self.expect("not a number", rt.do("nan"), (b"[NaN, Infinity, -Infinity]", None))
         self.expect("stdin is empty", rt.do("stdin"),
                     lambda r: r[0] in (b'""', b""))
         self.expect("text", rt.do("text"), (b'"\\u00e4"', None))
