@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -231,11 +232,16 @@ static inline int frames_reply(struct frames *f, const struct frames_call *call,
                                const void *data, size_t n)
 {
     size_t body = 1 + frames_varint_len(call->id) + 1 + frames_varint_len(n) + n;
+    size_t all = 1 + frames_varint_len(body) + body;
     uint8_t *p = f->out + 5;
 
-    if (n > f->max || 1 + frames_varint_len(body) + body > f->max)
-        return frames_fail(f, call, "grpc: received message larger than max",
-                           "ResourceExhausted");
+    if (n > f->max || all > f->max) {
+        char text[128];
+
+        snprintf(text, sizeof(text), "grpc: received message larger than max (%zu vs. %zu)",
+                 all, f->max);
+        return frames_fail(f, call, text, "ResourceExhausted");
+    }
     p = frames_put_varint(p, 3 << 3 | 2);
     p = frames_put_varint(p, body);
     p = frames_put_varint(p, 1 << 3);

@@ -9,6 +9,36 @@ from harness import HUB, ROOT, RUNNER, Skip, check, contains, equal, need_tool, 
 from raw import session
 
 
+CONFIG = HUB + """functions:
+  rules:
+    - {clientid: r, subscribe: {topic: t}, function: {name: f}, publish: {topic: t/out}}
+  functions:
+    - {name: f, runtime: exec, timeout: 5s, %s}
+"""
+ECHO = """
+#include "frames.h"
+int main(void)
+{
+    struct frames f;
+    struct frames_call call;
+    int r = frames_open(&f, "echo 1");
+
+    while (r == 0 && (r = frames_next(&f, &call)) > 0) {
+        static char twice[200000];
+        size_t n = call.payload_len;
+
+        if (n > 0 && call.payload[0] == 'd') { /* twice as much */
+            memset(twice, 'd', sizeof(twice));
+            r = frames_reply(&f, &call, twice, 2 * n);
+        } else {
+            r = frames_reply(&f, &call, call.payload, n);
+        }
+    }
+    return r == 0 ? 0 : 1;
+}
+"""
+
+
 def build(t, command, folder, **env):
     code, out, err = t.run(command, seconds=110, cwd=folder, env=dict(os.environ, **env))
     equal(code, 0, "exit status of %s: %s" % (command[0], (out + err).decode("utf-8", "replace")))
@@ -53,6 +83,50 @@ def example_in_c(t):
 
 
 @test
+def limits_and_errors_in_c(t):
+    """An echo with frames.h: results beyond the limit, no result, binary; in a sandbox where there is one."""
+    cc = need_tool("cc")
+    folder = t.folder()
+    shutil.copy(os.path.join(ROOT, "example", "exec-c", "frames.h"), folder)
+    with open(os.path.join(folder, "echo.c"), "w") as f:
+        f.write(ECHO)
+    build(t, [cc, "-std=c11", "-D_GNU_SOURCE", "-O1", "-o", "echo", "echo.c"], folder)
+    s = t.baetyl(HUB + "  message: {length: {max: 1m}}\n" + (CONFIG % (
+        "handler: echo, codedir: ., message.length.max: 100k, sandbox: {enable: true}")).split("\n", 2)[2],
+        folder=folder, start=False)
+    s.start(wait=False)
+    until(lambda: "id=CORE-READY" in s.log() or not s.alive(), what="a start")
+    if not s.alive() and "andlock" in s.log():
+        raise Skip("no Landlock here")
+    until(s.ready, what="a ports file")
+    until(lambda: "id=FUNC-RULE " in s.log(), what="the rule is ready")
+    c = session(t, s, "device", ("t/out", 0))
+    for payload in (b"\0\xff\x80", b"x", b"y" * 200, b"z" * 99000, b"end"):
+        c.send(raw.publish("t", payload))
+        equal(c.message()["payload"], payload, "echo")
+    c.send(raw.publish("t", b"d" * 60000))
+    contains(error_of(c.message()), "code = ResourceExhausted desc = grpc: received message larger than max (120010 vs. 102400)")
+    c.send(raw.publish("t", ""), raw.publish("t", "e"))
+    equal(c.message()["payload"], b"e", "nothing, then the next")
+
+
+@test
+def the_runtime_in_the_documentation(t):
+    folder = t.folder()
+    with open(os.path.join(ROOT, "docs", "frames.md")) as f:
+        code = re.search(r"```python\n(.*?)```", f.read(), re.S).group(1)
+    with open(os.path.join(folder, "echo"), "w") as f:
+        f.write("#!%s\n%s" % (need_tool("python3"), code))
+        os.chmod(f.name, 0o755)
+    s = t.baetyl(CONFIG % "handler: echo, codedir: .", folder=folder)
+    until(lambda: "id=FUNC-RULE " in s.log(), what="the rule is ready")
+    c = session(t, s, "device", ("t/out", 0))
+    for payload in (b"\0\xff\x80", b"y" * 30000):
+        c.send(raw.publish("t", payload))
+        equal(c.message()["payload"], payload, "echo")
+
+
+@test
 def example_in_go(t):
     go = shutil.which("go") or "/usr/local/go/bin/go"
     if RUNNER or not os.access(go, os.X_OK):
@@ -81,14 +155,6 @@ def example_in_python(t):
     equal(c.message()["payload"], b"words: 3 words\n", "count")
     c.send(raw.publish("words", ""))
     equal(c.message()["payload"], b"words: 0 words\n", "count")
-
-
-CONFIG = HUB + """functions:
-  rules:
-    - {clientid: r, subscribe: {topic: t}, function: {name: f}, publish: {topic: t/out}}
-  functions:
-    - {name: f, runtime: exec, timeout: 5s, %s}
-"""
 
 
 @test
