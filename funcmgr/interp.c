@@ -54,10 +54,14 @@ static bool language_of(const char *program, enum fm_language *out)
  * Python 3 there is. The text is kept in `name`. */
 static bool python_digits(const char *runtime, struct alias *own, char name[NAME_SIZE])
 {
-    const char *digits = runtime + 6;
-    size_t n = strspn(digits, "0123456789");
+    const char *digits;
+    size_t n;
 
-    if (strncmp(runtime, "python", 6) != 0 || n < 2 || n > 3 || digits[n] != '\0')
+    if (strncmp(runtime, "python", 6) != 0)
+        return false;
+    digits = runtime + 6;
+    n = strspn(digits, "0123456789");
+    if (n < 2 || n > 3 || digits[n] != '\0')
         return false;
     snprintf(name, NAME_SIZE, "python%c.%s", digits[0], digits + 1);
     own->programs[0] = name;

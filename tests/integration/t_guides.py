@@ -59,7 +59,10 @@ class Tree(Baetyl):
 
     def start(self, wait=True, prefix=()):
         prefix = list(prefix) + ["env", "PATH=" + self.path]
-        return super().start(wait, prefix)
+        super().start(wait, prefix)
+        if wait:
+            until(lambda: "id=CORE-READY" in self.says(), 10, "all modules are ready")
+        return self
 
     def only_here(self):
         """Only Python 3 and Node are installed."""
