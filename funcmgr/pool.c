@@ -4,12 +4,12 @@
  * may run several calls and has a free place; when there is none, it waits, and an
  * instance is started for it as long as there are fewer than the maximum. When no more
  * may be started and calls are short, it is sent ahead to an instance that is busy. An
- * answer takes the first call that waits. Failure modes: a call that ran in an instance
- * that broke is tried again, in front of all others and at last alone, until its attempts
- * or its time are used up; a call that timed out or was too large is not. Calls that had
- * only been sent ahead go back to the front of the queue, in their order. Beyond
- * FM_POOL_MAX_WAITING calls are refused, except those of rules at QoS 1, which the rules'
- * windows bound. */
+ * answer takes the first call that waits.
+ * Failure modes: a call that ran in an instance that broke is tried again, in front of
+ * all others and at last alone, until its attempts or its time are used up; a call that
+ * timed out or was too large is not. Calls that had only been sent ahead go back to the
+ * front of the queue, in their order. Beyond FM_POOL_MAX_WAITING calls are refused,
+ * except those of rules at QoS 1, which the rules' windows bound. */
 #include "funcmgr/pool.h"
 
 #include <stdio.h>
