@@ -1,6 +1,6 @@
 /* What only the file system can tell of a configuration that is right by itself: code
- * folders and interpreters. For `baetyl check`; a start finds the same when it creates
- * the functions.
+ * folders, interpreters and certificates. For `baetyl check`; a start finds the same when
+ * it creates the functions.
  *
  * Failure: a folder that is not there, an interpreter that is not installed: reported at
  * the key. A function of an original's service runs without its interpreter in so far as
@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 #include "core/error.h"
+#include "core/stream.h"
+#include "core/tls.h"
 #include "funcmgr/conf_priv.h"
 #include "funcmgr/interp.h"
 #include "funcmgr/sql.h"
@@ -45,11 +47,41 @@ static void check_runtime(struct bt_conf_ctx *ctx, const struct fm_function_conf
                         (int)BT_MIN(why.len, 200), (const char *)why.data, c->name);
 }
 
+/* The files of a broker elsewhere, as a start reads them. */
+static void check_certificates(struct bt_conf_ctx *ctx, const struct fm_hub_conf *c)
+{
+    const struct bt_tls_conf tls = {
+        .insecure = c->insecure, .ca = c->ca, .cert = c->cert, .key = c->key
+    };
+    const struct {
+        const char *key, *path;
+    } files[] = { { "ca", c->ca }, { "cert", c->cert }, { "key", c->key } };
+    struct bt_stream_address address;
+    struct bt_tls_ctx *made = NULL;
+    char why[BT_TLS_ERROR_LEN];
+    const char *key = "address";
+
+    if (c->address == NULL || bt_stream_parse(c->address, &address) != 0 || !address.tls)
+        return;
+    if (bt_tls_ctx_new(&tls, &made, why) == BT_ETLS) {
+        for (size_t i = 0; i < BT_ARRAY_LEN(files); i++) {
+            if (files[i].path != NULL && strstr(why, files[i].path) != NULL)
+                key = files[i].key;
+        }
+        bt_conf_error_at(ctx, c, key, "%s", why);
+    }
+    bt_tls_ctx_unref(made);
+}
+
 void fm_conf_check_files(struct bt_conf_ctx *ctx, const void *conf)
 {
     const struct fm_conf *c = conf;
     const struct fm_function_conf *f = c->functions.items;
+    const struct fm_rule_conf *r = c->rules.items;
 
+    check_certificates(ctx, &c->hub);
+    for (size_t i = 0; i < c->rules.n; i++, r++)
+        check_certificates(ctx, &r->own_hub);
     for (size_t i = 0; i < c->functions.n; i++, f++) {
         if (f->codedir != NULL)
             check_codedir(ctx, f);

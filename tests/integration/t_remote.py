@@ -294,6 +294,22 @@ def tls_with_a_private_authority(t):
 
 
 @test
+def certificates_are_checked(t):
+    authority = Authority(t)
+    cert, key = authority.issue("client", san="DNS:client")
+    folder = t.folder()
+    path = os.path.join(folder, "baetyl.yml")
+    for hub, where in (("ca: /nonexistent.pem", "ca"), ("cert: %s, key: /nonexistent.key" % cert, "key"),
+                       ("cert: %s, key: %s, ca: %s" % (cert, key, authority.ca), None)):
+        with open(path, "w") as f:
+            f.write("functions:\n  hub: {address: 'ssl://broker.example', %s}\n" % hub)
+        code, out, err = t.command("check", "-c", path)
+        equal(code, 1 if where else 0, "exit status: %s" % (out + err))
+        if where:
+            contains(err, "error: functions.%s: /nonexistent" % where)
+
+
+@test
 def wrong_password(t):
     broker = t.baetyl("""hub:
   listen: ['tcp://127.0.0.1:0']
