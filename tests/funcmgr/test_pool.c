@@ -871,3 +871,44 @@ TEST(pool_is_drained_after_its_template)
     CHECK_INT(n_drained, 1);
     fm_pool_deinit(&pool);
 }
+
+/* ---- A statement ---- */
+
+TEST(a_statement_needs_no_instances)
+{
+    static char name[] = "f", runtime[] = "sql", first[] = "select 1 as x";
+    static char second[] = "select abs(-9223372036854775808) as x", wrong[] = "select";
+    struct fm_function_conf other = conf;
+    struct fm_interp interp = { 0 };
+    struct bt_buf why = { 0 };
+    struct test_call c;
+
+    begin(0, 1);
+    finish_all();
+    n_drained = 0;
+    conf.name = name;
+    conf.runtime = runtime;
+    conf.min = conf.spare = 1;
+    CHECK_INT(fm_pool_init(&pool, &conf, &env, &interp), 0);
+    pool.drained = on_drained;
+    CHECK_INT(fm_sql_new(first, &pool.sql, &why), 0);
+    fm_pool_start(&pool);
+    fm_pool_renew(&pool);
+    call(&c, 1);
+    CHECK(c.done == 1 && c.outcome == FM_OK);
+    other = conf;
+    other.handler = wrong;
+    CHECK_INT(fm_pool_reconfigure(&pool, &other, &interp), BT_EINVAL);
+    call(&c, 1);
+    CHECK(c.done == 1 && c.outcome == FM_OK);
+    other.handler = second;
+    CHECK_INT(fm_pool_reconfigure(&pool, &other, &interp), 0);
+    call(&c, 1);
+    CHECK(c.done == 1 && c.outcome == FM_FAILED);
+    CHECK_STR(c.message, "rpc error: code = Unknown desc = integer overflow");
+    CHECK_INT(n_made, 0);
+    fm_pool_close(&pool);
+    call(&c, 1);
+    CHECK(c.done == 1 && c.outcome == FM_STOPPED);
+    finish_all();
+}
