@@ -1,6 +1,7 @@
 """The original's guides about functions, with its tree of files: conf.yml, application.yml, a service.yml
 for each service, code in volumes. The trees are in compat/; only the ports are changed, so that they are free.
 """
+import importlib.util
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import time
 
 import api
 import raw
-from harness import Baetyl, SLOW, check, contains, equal, need_tool, test, until
+from harness import Baetyl, SLOW, Skip, check, contains, equal, need_tool, test, until
 from raw import PUBACK, Raw
 from tlscerts import Authority
 
@@ -400,6 +401,30 @@ def libraries_guide(t):
     equal([u["user"] for u in got["filtered_users"]], ["fred"], "filtered_users")
 
 
+@test
+def libraries_of_others(t):
+    """Real packages beside the code: paho as an unpacked wheel, mqtt-packet with what it needs."""
+    node_modules = os.environ.get("NODE_CLIENTS") or ""
+    spec = importlib.util.find_spec("paho")
+    if spec is None or not os.path.isdir(os.path.join(node_modules, "mqtt-packet")):
+        raise Skip("no packages of others here")
+    need_tool("node")
+    s = Tree(t, "guide-libraries")
+    code = os.path.join(s.db, "function-get-code")
+    shutil.copytree(list(spec.submodule_search_locations)[0], os.path.join(code, "paho"))
+    s.write("function-get-code/get.py", "from paho.mqtt.client import topic_matches_sub\n\n\n"
+            "def handler(event, context):\n    return topic_matches_sub(event['filter'], event['topic'])\n")
+    os.symlink(node_modules, os.path.join(s.db, "function-sort-code/node_modules"))
+    s.write("function-sort-code/index.js", "const packet = require('mqtt-packet');\n"
+            "exports.handler = (event, context, callback) => callback(null, packet.generate(event));\n")
+    s.start()
+    device = s.device(("+/hi", 0))
+    device.send(raw.publish("py", b'{"filter": "a/+", "topic": "a/b"}'))
+    equal(device.message(20)["payload"], b"true", "of Python")
+    device.send(raw.publish("node", b'{"cmd": "pingreq"}'))
+    equal(device.message(20)["payload"], b"\xc0\x00", "of Node")
+
+
 # ---- Files ----
 
 
@@ -531,6 +556,19 @@ def a_signal_reads_all_files_again(t):
     s.process.send_signal(signal.SIGHUP)
     until(lambda: "the new configuration is wrong; the old one stays" in s.says(), 5, "the complaint")
     check(changed(), "the old configuration serves on")
+
+
+@test
+def a_runtime_of_another_image(t):
+    """The function says that it cannot run, the hub does."""
+    s = Tree(t, "guide-python", (("application.yml", "baetyl-function-python36", "my-runtime:2"),))
+    code, _, err = s.check()
+    equal(code, 0, err)
+    contains(err, "the service \"function-sayhi3\" is not run: \"hub.example.com/baetyl/my-runtime:2\" is not built in")
+    s.start()
+    contains(s.says(), "id=FUNC-RUNTIME msg=\"a function's runtime is not installed; the others run\" function=sayhi3 "
+             "runtime=hub.example.com/baetyl/my-runtime:2")
+    s.device(("py/hi", 0)).send(raw.publish("py", b"x")).ping()
 
 
 # ---- Calls of functions by other programs ----
