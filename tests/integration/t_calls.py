@@ -145,6 +145,17 @@ def function_that_does_not_start(t):
 
 
 @test
+def statement(t):
+    f = Calls(t, functions="    - {name: sql, runtime: sql, handler: 'select a, topic() as topic where a > 1'}\n")
+    status, kind, body = f.call({"a": 2}, name="sql", query="?topic=t")
+    equal((status, kind, json.loads(body.decode())), (200, "application/json", {"a": 2, "topic": "t"}), "a row")
+    equal(f.call({"a": 1}, name="sql")[0], 204, "no row")
+    got = api.get_json(f.s, "/v1/functions/sql")
+    equal((got["state"], got["instances"], got["calls"], got["errors"]), ("ready", [], 2, 0), "listed")
+    check(got["latency_us"]["max"] > 0, "a time")
+
+
+@test
 def too_large_for_any_function_is_refused_unread(t):
     f = Calls(t)
     head = b"POST /v1/functions/py/call HTTP/1.1\r\nHost: x\r\nContent-Length: 4194305\r\n\r\n"
