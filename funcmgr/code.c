@@ -42,7 +42,8 @@ static bool make_item(const struct fm_function_conf *c, const char *work_dir,
 }
 
 int fm_code_watch(const struct fm_conf *conf, const char *work_dir,
-                  const struct fm_calls_env *env, struct fm_watch **out)
+                  const struct fm_calls_env *env, struct fm_watch *before,
+                  struct fm_watch **out)
 {
     const struct fm_function_conf *c = conf->functions.items;
     size_t max = conf->functions.n, n = 0;
@@ -59,9 +60,13 @@ int fm_code_watch(const struct fm_conf *conf, const char *work_dir,
         r = ok ? 0 : BT_ENOMEM;
     }
     if (r == 0 && n > 0) {
-        const struct fm_watch_opts opts = {
-            items, n, env->mbox, FM_MSG_TASK, (void *)(uintptr_t)env, on_news
-        };
+        const struct fm_watch_opts opts = { .items = items,
+                                            .n = n,
+                                            .before = before,
+                                            .to = env->mbox,
+                                            .kind = FM_MSG_TASK,
+                                            .arg = (void *)(uintptr_t)env,
+                                            .run = on_news };
 
         r = fm_watch_new(&opts, out);
     } else if (r != 0) {

@@ -16,9 +16,10 @@ static const struct bt_conf_row rows[] = {
                         "The session of the rules at the hub."),
     BT_CONF_ROW(struct fm_conf, "rules", LIST, rules, NULL,
                 "Which messages go through which function.", .sub = &fm_rule_table,
-                .max = FM_MAX_FUNCTIONS),
+                .max = FM_MAX_FUNCTIONS, .flags = BT_CONF_RELOAD),
     BT_CONF_ROW(struct fm_conf, "functions", LIST, functions, NULL, "The functions.",
-                .sub = &fm_function_table, .max = FM_MAX_FUNCTIONS),
+                .sub = &fm_function_table, .max = FM_MAX_FUNCTIONS,
+                .flags = BT_CONF_RELOAD),
     BT_CONF_SECTION_ROW(struct fm_conf, "http", http, &fm_http_table,
                         "Addresses at which functions can be called by HTTP; the control "
                         "socket always can."),

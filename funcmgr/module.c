@@ -19,54 +19,25 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "funcmgr/calls.h"
-#include "funcmgr/code.h"
 #include "funcmgr/forkserver.h"
-#include "funcmgr/link_remote.h"
-#include "funcmgr/requests.h"
-#include "funcmgr/rule.h"
+#include "funcmgr/manager.h"
 #include "funcmgr/task.h"
 #include "runtime-embed/runtime_embed.h"
 
 #define FM_DRAIN_MS 5000u
 #define FM_OPEN_MS  5000 /* longest time a start waits for the rules' sessions */
 
-struct manager {
-    const struct fm_conf *conf;
-    struct fm_env env;
-    struct bt_list unsent; /* env.unsent */
-    struct hub *hub;
-    struct fm_pool *pools; /* conf->functions.n, in that order */
-    struct fm_backend backend;
-    struct fm_rule *rules; /* conf->rules.n */
-    struct fm_remotes remotes;
-    size_t n_pools; /* initialised */
-    struct fm_calls calls;
-    struct fm_requests requests; /* unused without a topic */
-    struct fm_watch *watch;      /* NULL: no code to watch */
-    pthread_t thread;
-    bool has_thread, watched;
-    int answered_fds[2]; /* closed by the thread when every rule has its answer */
-    size_t n_unanswered;
-    struct bt_msg stop_msg;
-    struct bt_timer drain_timer;
-    unsigned drain_rounds;
-    size_t n_draining; /* pools and rules that are not drained */
-};
-
-static bool takes_requests(const struct manager *m)
-{
-    return m->conf->calls.topic != NULL && m->conf->calls.topic[0] != '\0';
-}
-
 /* ---- Stopping ---- */
 
-static void on_drained(void *arg)
+void fm_manager_drained(struct fm_manager *m)
 {
-    struct manager *m = arg;
-
+    if (!m->stopping) {
+        fm_reload_sweep_soon(m);
+        return;
+    }
     if (--m->n_draining > 0)
         return;
+    bt_timer_stop(m->env.loop, &m->sweep_timer);
     bt_timer_stop(m->env.loop, &m->drain_timer);
     bt_mbox_close(m->env.mbox);
     bt_loop_stop(m->env.loop);
@@ -74,31 +45,39 @@ static void on_drained(void *arg)
 
 static void on_drain_timer(struct bt_timer *t)
 {
-    struct manager *m = bt_container_of(t, struct manager, drain_timer);
+    struct fm_manager *m = bt_container_of(t, struct fm_manager, drain_timer);
+    struct bt_list *it;
 
     if (m->drain_rounds++ == 0) {
-        for (size_t i = 0; i < m->n_pools; i++)
-            fm_pool_kill(&m->pools[i]);
+        bt_list_for_each (it, &m->pools)
+            fm_pool_kill(&bt_list_entry(it, struct fm_pool_slot, link)->pool);
         return;
     }
-    for (size_t i = 0; i < m->conf->rules.n; i++)
-        fm_rule_abandon(&m->rules[i]);
-    if (takes_requests(m))
+    bt_list_for_each (it, &m->rules)
+        fm_rule_abandon(&bt_list_entry(it, struct fm_rule_slot, link)->rule);
+    if (fm_takes_requests(m))
         fm_requests_abandon(&m->requests);
 }
 
-static void begin_stop(struct manager *m)
+static void begin_stop(struct fm_manager *m)
 {
+    struct bt_list *it;
+
     /* One more than there are, so that the last of them is not met inside the loops. */
-    m->n_draining = m->n_pools + m->conf->rules.n + takes_requests(m) + 1;
+    m->n_draining = 1 + (size_t)fm_takes_requests(m);
+    bt_list_for_each (it, &m->pools)
+        m->n_draining += !bt_list_entry(it, struct fm_pool_slot, link)->drained;
+    bt_list_for_each (it, &m->rules)
+        m->n_draining += !bt_list_entry(it, struct fm_rule_slot, link)->drained;
+    m->stopping = true;
     bt_timer_start(m->env.loop, &m->drain_timer, FM_DRAIN_MS, FM_DRAIN_MS);
-    for (size_t i = 0; i < m->conf->rules.n; i++)
-        fm_rule_close(&m->rules[i]);
-    if (takes_requests(m))
+    bt_list_for_each (it, &m->rules)
+        fm_rule_close(&bt_list_entry(it, struct fm_rule_slot, link)->rule);
+    if (fm_takes_requests(m))
         fm_requests_close(&m->requests);
-    for (size_t i = 0; i < m->n_pools; i++)
-        fm_pool_close(&m->pools[i]);
-    on_drained(m);
+    bt_list_for_each (it, &m->pools)
+        fm_pool_close(&bt_list_entry(it, struct fm_pool_slot, link)->pool);
+    fm_manager_drained(m);
 }
 
 static void on_msg(void *arg, struct bt_msg *msg)
@@ -124,33 +103,47 @@ static void on_msg(void *arg, struct bt_msg *msg)
 
 /* ---- The thread ---- */
 
-static void on_answered(void *arg)
+static void answered(struct fm_manager *m)
 {
-    struct manager *m = arg;
-
     if (--m->n_unanswered > 0)
         return;
     close(m->answered_fds[1]);
     m->answered_fds[1] = -1;
 }
 
+static void on_rule_answered(void *arg)
+{
+    answered(((struct fm_rule_slot *)arg)->m);
+}
+
+static void on_requests_answered(void *arg)
+{
+    answered(arg);
+}
+
+static void on_requests_drained(void *arg)
+{
+    fm_manager_drained(arg);
+}
+
 static void on_turn_end(void *arg)
 {
-    struct manager *m = arg;
+    struct fm_manager *m = arg;
 
     fm_instances_flush(&m->env);
 }
 
 static void *run(void *arg)
 {
-    struct manager *m = arg;
+    struct fm_manager *m = arg;
+    struct bt_list *it;
 
     bt_sys_thread_name("funcmgr");
-    for (size_t i = 0; i < m->n_pools; i++)
-        fm_pool_start(&m->pools[i]);
-    for (size_t i = 0; i < m->conf->rules.n; i++)
-        fm_rule_open(&m->rules[i]);
-    if (takes_requests(m))
+    bt_list_for_each (it, &m->pools)
+        fm_pool_start(&bt_list_entry(it, struct fm_pool_slot, link)->pool);
+    bt_list_for_each (it, &m->rules)
+        fm_rule_open(&bt_list_entry(it, struct fm_rule_slot, link)->rule);
+    if (fm_takes_requests(m))
         fm_requests_open(&m->requests);
     bt_loop_on_prepare(m->env.loop, on_turn_end, m);
     bt_loop_run(m->env.loop);
@@ -161,142 +154,53 @@ static void *run(void *arg)
 
 /* ---- Creating ---- */
 
-static int check_codedir(const struct manager *m, const struct fm_function_conf *c)
-{
-    int base = open(m->env.work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct stat st;
-    bool ok = base >= 0 && fstatat(base, c->codedir, &st, 0) == 0 && S_ISDIR(st.st_mode);
-
-    if (base >= 0)
-        close(base);
-    if (ok)
-        return 0;
-    bt_log(BT_LOG_ERROR, "FUNC-CODEDIR", "a function's code folder does not exist",
-           "function=%s codedir=\"%s\" in=\"%s\"", c->name, c->codedir, m->env.work_dir);
-    return BT_ECONF;
-}
-
-/* A function of the original's application.yml does not keep its neighbours from running:
- * its messages wait until the interpreter is there. */
-static int without_runtime(const struct fm_function_conf *c, const struct bt_buf *why,
-                           struct fm_interp *interp)
-{
-    bt_log(BT_LOG_ERROR, "FUNC-RUNTIME",
-           fm_interp_is_exec(c->runtime) ? "a function's program cannot be run"
-           : c->service != NULL ? "a function's runtime is not installed; the others run"
-                                : "a function's runtime is not installed",
-           "function=%s runtime=%s reason=\"%.*s\"", c->name, c->runtime, (int)why->len,
-           (const char *)why->data);
-    return c->service != NULL ? fm_interp_absent(c->runtime, why, interp) : BT_ECONF;
-}
-
-/* After its initialisation. */
-static void count_pool(struct manager *m)
-{
-    struct fm_pool *pool = &m->pools[m->n_pools++];
-
-    pool->arg = m;
-    pool->drained = on_drained;
-}
-
-static int create_sql(struct manager *m, const struct fm_function_conf *c)
-{
-    struct fm_interp none = { 0 };
-    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
-    struct fm_pool *pool = &m->pools[m->n_pools];
-    int r = fm_pool_init(pool, c, &m->env, &none);
-
-    count_pool(m);
-    if (r == 0)
-        r = fm_sql_new(c->handler, &pool->sql, &why);
-    if (r == BT_EINVAL)
-        bt_log(BT_LOG_ERROR, "FUNC-SQL", "a function's statement is wrong",
-               "function=%s reason=\"%.*s\"", c->name, (int)why.len,
-               (const char *)why.data);
-    if (r == 0)
-        bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function", "function=%s runtime=sql",
-               c->name);
-    return r == BT_EINVAL ? BT_ECONF : r;
-}
-
-static int create_process(struct manager *m, const struct fm_function_conf *c)
-{
-    struct fm_interp interp bt_cleanup(fm_interp_deinit) = { 0 };
-    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
-    int r = check_codedir(m, c);
-    int found = fm_interp_of(c, m->env.work_dir, &interp, &why);
-
-    if (found == BT_EINVAL)
-        found = without_runtime(c, &why, &interp);
-    if (found != 0 || r != 0)
-        return found != 0 ? found : r;
-    if (interp.missing == NULL)
-        bt_log(BT_LOG_INFO, "FUNC-RUNTIME", "function",
-               "function=%s runtime=%s program=%s", c->name, c->runtime, interp.path);
-    r = fm_pool_init(&m->pools[m->n_pools], c, &m->env, &interp);
-    count_pool(m);
-    return r;
-}
-
-static int create_pool(struct manager *m, const struct fm_function_conf *c)
-{
-    return fm_sql_is_runtime(c->runtime) ? create_sql(m, c) : create_process(m, c);
-}
-
-static int create_pools(struct manager *m)
+static int create_pools(struct fm_manager *m)
 {
     const struct fm_function_conf *c = m->conf->functions.items;
     int result = 0;
 
-    m->pools = bt_calloc(m->conf->functions.n + 1, sizeof(*m->pools));
-    if (m->pools == NULL)
-        return BT_ENOMEM;
     for (size_t i = 0; i < m->conf->functions.n; i++) {
-        int r = create_pool(m, &c[i]);
+        struct fm_pool_slot *slot;
+        struct fm_interp interp;
+        int r = fm_build_interp(m, &c[i], &interp);
 
+        if (r == 0)
+            r = fm_build_pool(m, &c[i], &interp, &slot);
         if (r != 0)
             result = r;
     }
     return result;
 }
 
-static struct fm_pool *find_pool(struct manager *m, const char *name)
-{
-    for (size_t i = 0; i < m->n_pools; i++) {
-        if (strcmp(m->pools[i].conf->name, name) == 0)
-            return &m->pools[i];
-    }
-    return NULL;
-}
-
 static struct fm_pool *pool_named(void *arg, struct bt_slice name)
 {
-    struct manager *m = arg;
+    struct fm_pool_slot *slot = fm_build_find(arg, name);
 
-    for (size_t i = 0; i < m->n_pools; i++) {
-        const char *have = m->pools[i].conf->name;
-
-        if (strlen(have) == name.len && memcmp(have, name.ptr, name.len) == 0)
-            return &m->pools[i];
-    }
-    return NULL;
+    return slot != NULL ? &slot->pool : NULL;
 }
 
 static struct fm_pool *pool_at(void *arg, size_t i)
 {
-    struct manager *m = arg;
+    struct fm_manager *m = arg;
+    struct bt_list *it;
 
-    return i < m->n_pools ? &m->pools[i] : NULL;
+    bt_list_for_each (it, &m->pools) {
+        struct fm_pool_slot *slot = bt_list_entry(it, struct fm_pool_slot, link);
+
+        if (!slot->removed && i-- == 0)
+            return &slot->pool;
+    }
+    return NULL;
 }
 
-static int create_calls(struct manager *m, const struct bt_module_env *env)
+static int create_calls(struct fm_manager *m, const struct bt_module_env *env)
 {
     const struct fm_calls_env calls_env = { m->env.loop, m->env.mbox, m, pool_named,
                                             pool_at };
 
     int r = fm_calls_init(&m->calls, &calls_env, m->conf, env->main_loop, env->api);
 
-    if (r != 0 || !takes_requests(m))
+    if (r != 0 || !fm_takes_requests(m))
         return r;
     if (m->hub == NULL) {
         bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
@@ -306,50 +210,22 @@ static int create_calls(struct manager *m, const struct bt_module_env *env)
     }
     r = fm_requests_init(&m->requests, m->conf, &calls_env, m->hub);
     m->requests.arg = m;
-    m->requests.answered = on_answered;
-    m->requests.drained = on_drained;
+    m->requests.answered = on_requests_answered;
+    m->requests.drained = on_requests_drained;
     return r;
 }
 
-/* The hub of this process, or a broker elsewhere. */
-static int choose_link(struct manager *m, struct fm_rule *rule)
-{
-    if (fm_hub_is_remote(rule->hub_conf, m->hub)) {
-        rule->link_ops = &fm_link_remote_ops;
-        return fm_remotes_get(&m->remotes, m->env.loop, rule->hub_conf, &rule->remote);
-    }
-    if (m->hub != NULL)
-        return 0;
-    bt_log(BT_LOG_ERROR, "FUNC-NO-HUB",
-           "a rule needs the hub, and it does not run in this process",
-           "function=%s advice=\"run it, or give the rules an address under hub:\"",
-           rule->conf->function);
-    return BT_ECONF;
-}
-
-static int create_rules(struct manager *m)
+static int create_rules(struct fm_manager *m)
 {
     const struct fm_rule_conf *c = m->conf->rules.items;
 
-    m->rules = bt_calloc(m->conf->rules.n + 1, sizeof(*m->rules));
-    if (m->rules == NULL)
-        return BT_ENOMEM;
     for (size_t i = 0; i < m->conf->rules.n; i++) {
-        struct fm_pool *pool = find_pool(m, c[i].function);
-        int r;
+        struct fm_rule_slot *slot;
+        int r = fm_build_rule(m, &c[i], &slot);
 
-        if (pool == NULL)
-            return bt_origin(BT_ECONF, "a rule names a function that does not exist");
-        r = fm_rule_init(&m->rules[i], &c[i], c[i].hub, m->hub, m->env.loop, pool);
         if (r != 0)
             return r;
-        m->rules[i].number = (unsigned)i + 1;
-        m->rules[i].arg = m;
-        m->rules[i].drained = on_drained;
-        m->rules[i].answered = on_answered;
-        r = choose_link(m, &m->rules[i]);
-        if (r != 0)
-            return r;
+        slot->rule.answered = on_rule_answered;
     }
     return 0;
 }
@@ -369,7 +245,7 @@ static int write_all(int fd, const unsigned char *p, size_t len)
     return 0;
 }
 
-static int open_source(struct manager *m, enum fm_language language)
+static int open_source(struct fm_manager *m, enum fm_language language)
 {
     int fd = bt_sys_memfd("baetyl-runtime");
 
@@ -380,7 +256,7 @@ static int open_source(struct manager *m, enum fm_language language)
                                  : write_all(fd, re_node_source, re_node_source_len);
 }
 
-static int create_env(struct manager *m)
+static int create_env(struct fm_manager *m)
 {
     int r = 0;
 
@@ -407,7 +283,8 @@ static int create_env(struct manager *m)
 
 static void free_manager(void *self)
 {
-    struct manager *m = self;
+    struct fm_manager *m = self;
+    struct bt_list *it, *next;
 
     if (m == NULL)
         return;
@@ -418,10 +295,11 @@ static void free_manager(void *self)
     fm_requests_deinit(&m->requests);
     if (m->watched)
         bt_super_unwatch(m->env.super, m->env.loop);
-    for (size_t i = 0; m->rules != NULL && i < m->conf->rules.n; i++)
-        fm_rule_deinit(&m->rules[i]);
-    for (size_t i = 0; i < m->n_pools; i++)
-        fm_pool_deinit(&m->pools[i]);
+    bt_list_for_each_safe (it, next, &m->rules)
+        fm_build_free_rule(bt_list_entry(it, struct fm_rule_slot, link));
+    bt_list_for_each_safe (it, next, &m->pools)
+        fm_build_free_pool(bt_list_entry(it, struct fm_pool_slot, link));
+    fm_reload_deinit(m);
     fm_backend_deinit(&m->backend);
     fm_remotes_deinit(&m->remotes);
     bt_mbox_free(m->env.mbox);
@@ -436,14 +314,12 @@ static void free_manager(void *self)
         if (m->answered_fds[i] >= 0)
             close(m->answered_fds[i]);
     bt_free(m->env.chunk);
-    bt_free(m->pools);
-    bt_free(m->rules);
     bt_free(m);
 }
 
 static int create(const struct bt_module_env *env, void **out)
 {
-    struct manager *m = bt_calloc(1, sizeof(*m));
+    struct fm_manager *m = bt_calloc(1, sizeof(*m));
     int r;
 
     if (m == NULL)
@@ -456,6 +332,9 @@ static int create(const struct bt_module_env *env, void **out)
     m->hub = env->find(env->super, "hub");
     m->stop_msg.kind = FM_MSG_STOP;
     bt_timer_init(&m->drain_timer, on_drain_timer);
+    bt_list_init(&m->pools);
+    bt_list_init(&m->rules);
+    fm_reload_init(m);
     r = create_env(m);
     if (r == 0)
         r = create_pools(m);
@@ -472,12 +351,12 @@ static int create(const struct bt_module_env *env, void **out)
 }
 
 /* Rules subscribe before the first device is let in: what it publishes would be lost. */
-static void wait_for_rules(const struct manager *m)
+static void wait_for_rules(const struct fm_manager *m)
 {
     struct pollfd p = { .fd = m->answered_fds[0], .events = POLLIN };
     int n;
 
-    if (m->conf->rules.n + takes_requests(m) == 0)
+    if (m->conf->rules.n + fm_takes_requests(m) == 0)
         return;
     do
         n = poll(&p, 1, FM_OPEN_MS);
@@ -489,16 +368,16 @@ static void wait_for_rules(const struct manager *m)
 
 static int start(void *self)
 {
-    struct manager *m = self;
+    struct fm_manager *m = self;
     int r = bt_super_watch(m->env.super, m->env.loop);
 
     if (r != 0)
         return r;
     m->watched = true;
-    m->n_unanswered = m->conf->rules.n + takes_requests(m);
+    m->n_unanswered = m->conf->rules.n + fm_takes_requests(m);
     if (bt_sys_pipe(m->answered_fds) != 0)
         return bt_origin(BT_EIO, "no descriptors for the function manager");
-    r = fm_code_watch(m->conf, m->env.work_dir, &m->calls.env, &m->watch);
+    r = fm_code_watch(m->conf, m->env.work_dir, &m->calls.env, NULL, &m->watch);
     if (r != 0)
         return r;
     if (pthread_create(&m->thread, NULL, run, m) != 0)
@@ -510,36 +389,19 @@ static int start(void *self)
 
 static void open_calls(void *self)
 {
-    struct manager *m = self;
+    struct fm_manager *m = self;
 
     fm_calls_open(&m->calls);
 }
 
-static void needs_restart(void *arg, const char *key, const struct bt_conf_row *row)
-{
-    (void)arg;
-    if ((row->flags & BT_CONF_RELOAD) != 0)
-        return;
-    bt_log(BT_LOG_WARN, "FUNC-RESTART", "a changed key needs a restart",
-           "key=functions.%s", key);
-}
-
 static int reload(void *self, const void *conf, struct bt_conf_ctx *owner)
 {
-    const struct bt_conf_diff d = { .fn = needs_restart };
-    struct manager *m = self;
-
-    (void)owner;
-    bt_conf_each_change(&fm_conf_table, m->conf, conf, &d);
-    fm_calls_reload(&m->calls, conf);
-    if (m->watch != NULL)
-        fm_watch_look(m->watch);
-    return 0;
+    return fm_reload(self, conf, owner);
 }
 
 static void stop(void *self)
 {
-    struct manager *m = self;
+    struct fm_manager *m = self;
 
     /* The mailbox is closed only by this message's consequences. */
     if (bt_mbox_post(m->env.mbox, &m->stop_msg) != 0)

@@ -214,6 +214,13 @@ static uint16_t window(const struct fm_rule *rule)
                             FM_RULE_MAX_WINDOW);
 }
 
+static bool is_clean(const struct fm_rule *rule)
+{
+    const char *id = rule->conf->clientid;
+
+    return rule->hub_conf->cleansession || id == NULL || id[0] == '\0';
+}
+
 static int open_session(struct fm_rule *rule)
 {
     const char *id = rule->conf->clientid;
@@ -223,20 +230,19 @@ static int open_session(struct fm_rule *rule)
     char own[FM_UUID_LEN + 32];
     int r;
 
-    rule->clean = rule->hub_conf->cleansession;
+    rule->clean = is_clean(rule);
     if (id == NULL || id[0] == '\0') {
         char uuid[FM_UUID_LEN + 1];
 
         fm_uuid(uuid);
         snprintf(own, sizeof(own), "rule-%u-%s", rule->number, uuid);
         id = own;
-        rule->clean = true;
     }
     opts.client_id = id;
     opts.clean = rule->clean;
     opts.filter = rule->conf->subscribe.topic;
     opts.qos = (uint8_t)rule->conf->subscribe.qos;
-    opts.window = window(rule);
+    opts.window = rule->window = window(rule);
     opts.loop = rule->loop;
     opts.arg = rule;
     opts.on_ready = on_ready;
@@ -268,6 +274,63 @@ void fm_rule_open(struct fm_rule *rule)
 static void on_reopen(struct bt_timer *t)
 {
     fm_rule_open(bt_container_of(t, struct fm_rule, reopen_timer));
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+/* A clean session is given up for nothing but another subscription or login: what waits
+ * in it would be lost. */
+static bool must_reopen(const struct fm_rule *rule, const struct fm_rule_conf *old)
+{
+    const struct fm_rule_conf *now = rule->conf;
+
+    if (!same_text(old->subscribe.topic, now->subscribe.topic) ||
+        old->subscribe.qos != now->subscribe.qos ||
+        !same_text(old->hub->username, now->hub->username) ||
+        !same_text(old->hub->password, now->hub->password) ||
+        old->hub->cleansession != now->hub->cleansession)
+        return true;
+    return !is_clean(rule) && window(rule) != rule->window;
+}
+
+int fm_rule_reconfigure(struct fm_rule *rule, const struct fm_rule_conf *conf,
+                        struct fm_pool *pool)
+{
+    const struct fm_rule_conf *old = rule->conf;
+    bool strict = pool->conf->order == FM_ORDER_STRICT;
+    int r = strict && rule->order.buckets == NULL ? fm_order_init(&rule->order) : 0;
+
+    if (r != 0)
+        return r;
+    rule->order.off = !strict;
+    rule->conf = conf;
+    rule->hub_conf = conf->hub;
+    rule->pool = pool;
+    if (rule->link == NULL)
+        return 0; /* it is opened later */
+    ask_limits(rule);
+    if (must_reopen(rule, old)) {
+        close_link(rule);
+        fm_jobs_detach(rule);
+        fm_rule_open(rule);
+    }
+    return 0;
+}
+
+bool fm_rule_uses(const struct fm_rule *rule, const struct fm_pool *pool)
+{
+    const struct bt_list *it;
+
+    if (rule->pool == pool && !rule->closed)
+        return true;
+    bt_list_for_each (it, &rule->jobs) {
+        if (bt_list_entry(it, struct fm_job, link)->pool == pool)
+            return true;
+    }
+    return false;
 }
 
 int fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,

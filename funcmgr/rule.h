@@ -34,6 +34,7 @@ struct fm_rule {
     const struct fm_remote *remote; /* with fm_link_remote_ops */
     struct fm_link *link;           /* NULL while the session is closed */
     bool ready;
+    uint16_t window; /* of the session */
     bool clean;      /* the session does not outlive its link */
     unsigned number; /* of the rule, for a client id when none is given */
     size_t
@@ -68,6 +69,13 @@ int fm_rule_init(struct fm_rule *rule, const struct fm_rule_conf *conf,
 void fm_rule_deinit(struct fm_rule *rule);
 /* Open the session. A failure is logged and tried again later. */
 void fm_rule_open(struct fm_rule *rule);
+/* Take over another configuration for the same session, or another function; both outlive
+ * the rule's jobs. The session is opened again when it must be another one. Jobs go on. 0
+ * or BT_ENOMEM: nothing has changed. */
+int fm_rule_reconfigure(struct fm_rule *rule, const struct fm_rule_conf *conf,
+                        struct fm_pool *pool) BT_MUST_CHECK;
+/* It sends calls to this pool, or has one there. */
+bool fm_rule_uses(const struct fm_rule *rule, const struct fm_pool *pool);
 /* Take no more messages; jobs that run end first, then the session is closed. Idempotent.
  */
 void fm_rule_close(struct fm_rule *rule);

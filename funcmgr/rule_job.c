@@ -34,7 +34,8 @@ static const struct fm_delivery *present(const struct fm_job *job)
 static void call(struct fm_job *job)
 {
     job->state = FM_JOB_CALLING;
-    fm_pool_call(job->rule->pool, &job->call);
+    job->pool = job->rule->pool;
+    fm_pool_call(job->pool, &job->call);
 }
 
 /* A loop, because a call may end at once and make it another one's turn. */
@@ -368,7 +369,7 @@ void fm_job_give_up(struct fm_job *job)
     if (job->state != FM_JOB_CALLING)
         end(job, false);
     else
-        fm_pool_cancel(job->rule->pool, &job->call);
+        fm_pool_cancel(job->pool, &job->call);
 }
 
 /* Jobs of the rule, one after the other; fn may end its own. */

@@ -27,6 +27,7 @@ struct fm_job {
     struct bt_list go;   /* in the rule's turns */
     struct fm_turn turn;
     struct fm_rule *rule;
+    struct fm_pool *pool;        /* it was sent to last */
     struct fm_delivery delivery; /* holds the message */
     struct fm_delivery again;    /* delivered again; to be acknowledged in its place */
     bool has_again;

@@ -31,6 +31,7 @@ static bool same_topic(const struct fm_turn *a, const struct fm_turn *b)
 
 int fm_order_init(struct fm_order *o)
 {
+    o->off = false;
     o->buckets = bt_calloc(FM_ORDER_BUCKETS, sizeof(*o->buckets));
     if (o->buckets == NULL)
         return BT_ENOMEM;
@@ -49,7 +50,7 @@ bool fm_order_enter(struct fm_order *o, struct fm_turn *t)
 {
     struct bt_list *it, *bucket;
 
-    if (o->buckets == NULL)
+    if (o->buckets == NULL || o->off)
         return true;
     t->hash = hash_of(t->topic);
     bt_list_init(&t->behind);
@@ -71,8 +72,8 @@ struct fm_turn *fm_order_leave(struct fm_order *o, struct fm_turn *t)
     struct bt_list *first;
     struct fm_turn *next;
 
-    if (o->buckets == NULL)
-        return NULL;
+    if (!bt_list_linked(&t->link))
+        return NULL; /* did not enter */
     bt_list_remove(&t->link);
     first = bt_list_first(&t->behind);
     if (first == NULL)

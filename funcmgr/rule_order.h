@@ -20,6 +20,7 @@ struct fm_turn {
 /* Zero-initialised: everybody's turn is at once. */
 struct fm_order {
     struct bt_list *buckets; /* FM_ORDER_BUCKETS lists of struct fm_turn */
+    bool off;                /* nobody new waits */
 };
 
 /* 0 or BT_ENOMEM. */

@@ -195,12 +195,18 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void stop(struct fm_watch *w)
+{
+    if (w->has_thread && bt_mbox_post(w->mbox, &w->stop) == 0)
+        pthread_join(w->thread, NULL);
+    w->has_thread = false;
+}
+
 void fm_watch_free(struct fm_watch *w)
 {
     if (w == NULL)
         return;
-    if (w->has_thread && bt_mbox_post(w->mbox, &w->stop) == 0)
-        pthread_join(w->thread, NULL);
+    stop(w);
     for (size_t i = 0; w->items != NULL && i < w->n; i++) {
         bt_free(w->items[i].name);
         bt_free(w->items[i].dir);
@@ -209,6 +215,21 @@ void fm_watch_free(struct fm_watch *w)
     bt_mbox_free(w->mbox);
     bt_loop_free(w->loop);
     bt_free(w);
+}
+
+/* What an earlier watch knows of the same folder of the same function. */
+static void inherit(struct item *it, const struct fm_watch *before)
+{
+    for (size_t i = 0; before != NULL && i < before->n; i++) {
+        const struct item *old = &before->items[i];
+
+        if (!old->known || strcmp(old->name, it->name) != 0 ||
+            strcmp(old->dir, it->dir) != 0)
+            continue;
+        it->known = true;
+        it->loaded_code = old->loaded_code;
+        it->loaded_all = old->loaded_all;
+    }
 }
 
 static int fill(struct fm_watch *w)
@@ -231,6 +252,7 @@ static int fill(struct fm_watch *w)
         bt_timer_init(&it->timer, on_timer);
         if (it->name == NULL || it->dir == NULL)
             return BT_ENOMEM;
+        inherit(it, w->opts.before);
     }
     return 0;
 }
@@ -241,6 +263,8 @@ int fm_watch_new(const struct fm_watch_opts *opts, struct fm_watch **out)
 
     if (w == NULL)
         return bt_origin(BT_ENOMEM, "code cannot be watched");
+    if (opts->before != NULL)
+        stop(opts->before);
     w->opts = *opts;
     w->n = opts->n;
     w->look.kind = LOOK;
@@ -250,6 +274,7 @@ int fm_watch_new(const struct fm_watch_opts *opts, struct fm_watch **out)
         return bt_origin(BT_ENOMEM, "code cannot be watched");
     }
     w->opts.items = NULL;
+    w->opts.before = NULL;
     if (pthread_create(&w->thread, NULL, run, w) != 0) {
         fm_watch_free(w);
         return bt_origin(BT_EIO, "the thread that watches code cannot be started");

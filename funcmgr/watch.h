@@ -34,8 +34,10 @@ struct fm_watch_news {
 struct fm_watch_opts {
     const struct fm_watch_item *items; /* copied */
     size_t n;
-    struct bt_mbox *to; /* of the function manager; outlives the watch */
-    uint32_t kind;      /* of the messages: FM_MSG_TASK */
+    struct fm_watch *before; /* NULL, or the one that this replaces: it is stopped, and
+                                what it knows to be loaded is known here, too */
+    struct bt_mbox *to;      /* of the function manager; outlives the watch */
+    uint32_t kind;           /* of the messages: FM_MSG_TASK */
     void *arg;
     /* On the function manager's thread; takes the news (bt_free). */
     void (*run)(struct fm_task *task);

@@ -162,6 +162,7 @@ __attribute__((unused)) static void configure(uint32_t qos)
                                   .subscribe = { topic, qos },
                                   .publish = { result, qos },
                                   .function = name,
+                                  .hub = &hub_conf,
                                   .retry_max = 3,
                                   .retry_delay_max = 1000 };
 }

@@ -113,3 +113,122 @@ TEST(closing_takes_no_more)
     CHECK(hub_saw.acks == 2 && hub_saw.ack_ok && n_drained == 1);
     fm_rule_deinit(&rule);
 }
+
+/* ---- Another configuration ---- */
+
+static struct fm_rule_conf other;
+
+static void reconfigure(void)
+{
+    CHECK_INT(fm_rule_reconfigure(&rule, &other, &the_pool), 0);
+}
+
+TEST(configuration_is_taken_over_in_place)
+{
+    static char result[] = "elsewhere";
+
+    configure(1);
+    begin_rule();
+    deliver(1, "hi");
+    other = conf;
+    other.publish.topic = result;
+    reconfigure();
+    CHECK(hub_saw.opens == 1 && hub_saw.closes == 0);
+    answer(FM_OK, "x");
+    CHECK_STR(hub_saw.topic, "elsewhere");
+    published(0);
+    end_rule();
+}
+
+TEST(session_is_opened_again_for_another_subscription)
+{
+    static char filter[] = "u", user[] = "name";
+    static struct fm_hub_conf login;
+
+    for (int i = 0; i < 5; i++) {
+        configure(1);
+        begin_rule();
+        deliver(1, "hi");
+        other = conf;
+        login = hub_conf;
+        if (i == 0)
+            other.subscribe.topic = filter;
+        if (i == 1)
+            other.subscribe.qos = 2;
+        if (i == 2)
+            other.retry_delay = 5; /* a wider window */
+        if (i == 3)
+            function.max = 9;
+        if (i == 4) {
+            login.username = user;
+            other.hub = &login;
+        }
+        reconfigure();
+        CHECK(hub_saw.opens == 2 && hub_saw.closes == 1 && hub_saw.owed == 1);
+        opened.on_ready(opened.arg, 0);
+        if (i == 0)
+            CHECK_STR(opened.filter, "u");
+        answer(FM_OK, "x");
+        CHECK_INT(hub_saw.publishes, 0); /* its message comes again */
+        end_rule();
+    }
+}
+
+TEST(clean_session_is_not_given_up_for_its_window)
+{
+    configure(1);
+    conf.clientid = NULL;
+    begin_rule();
+    other = conf;
+    other.retry_delay = 5;
+    reconfigure();
+    CHECK(hub_saw.opens == 1 && hub_saw.closes == 0);
+    end_rule();
+}
+
+TEST(order_is_switched)
+{
+    const struct fm_delivery like = { .qos = 1, .pid = 1 };
+
+    configure(1);
+    begin_rule();
+    other = conf;
+    deliver_as(&like, "a", "1");
+    deliver_as(&like, "a", "2");
+    CHECK_INT(n_calls, 2);
+    function.order = FM_ORDER_STRICT;
+    reconfigure();
+    opened.on_ready(opened.arg, 1);
+    deliver_as(&like, "a", "3");
+    deliver_as(&like, "a", "4");
+    CHECK_INT(n_calls, 3);
+    function.order = FM_ORDER_NONE;
+    reconfigure();
+    opened.on_ready(opened.arg, 1);
+    deliver_as(&like, "a", "5");
+    CHECK_INT(n_calls, 4);
+    rule.clean = true;
+    for (size_t i = 0; i < 4; i++)
+        answer_call(calls[i], FM_OK, "");
+    CHECK_INT(n_calls, 5);
+    answer_call(calls[4], FM_OK, "");
+    end_rule();
+}
+
+TEST(pool_that_is_in_use)
+{
+    static struct fm_pool another;
+
+    configure(1);
+    begin_rule();
+    another.conf = &function;
+    other = conf;
+    deliver(1, "hi");
+    CHECK(fm_rule_uses(&rule, &the_pool) && !fm_rule_uses(&rule, &another));
+    CHECK_INT(fm_rule_reconfigure(&rule, &other, &another), 0);
+    CHECK(fm_rule_uses(&rule, &the_pool) && fm_rule_uses(&rule, &another));
+    answer(FM_OK, "");
+    CHECK(!fm_rule_uses(&rule, &the_pool));
+    end_rule();
+    CHECK(!fm_rule_uses(&rule, &another));
+}

@@ -68,7 +68,9 @@ static void begin_watch(void)
     manager = bt_loop_new("manager", false);
     news_box = bt_mbox_new(manager, on_news_msg, NULL);
     w = bt_calloc(1, sizeof(*w));
-    w->opts = (struct fm_watch_opts){ &item, 1, news_box, 3, NULL, on_news_task };
+    w->opts = (struct fm_watch_opts){
+        .items = &item, .n = 1, .to = news_box, .kind = 3, .run = on_news_task
+    };
     w->n = 1;
     CHECK_INT(fill(w), 0);
     code = all = 10;
