@@ -3,9 +3,9 @@
  * Happy path: /proc/self/mountinfo says where the trees are, /proc/self/cgroup where in
  * them this process is; below that comes our folder. In version 2 a group that has
  * processes cannot hand controllers to groups below it (but for the root), so when this
- * process is the only one in its group (a systemd service with Delegate=yes) it moves
- * into a leaf, baetyl.main. When others are there, too (a login), they are left alone and
- * our folder comes to the top of the tree, where somebody may have enabled the
+ * process and its guard are alone in their group (a systemd service with Delegate=yes)
+ * they move into a leaf, baetyl.main. When others are there, too (a login), they are left
+ * alone and our folder comes to the top of the tree, where somebody may have enabled the
  * controllers.
  *
  * Failure modes: no tree, not ours to write, a controller that is not there. Each is a
@@ -292,19 +292,55 @@ static unsigned enable(const char *folder, unsigned controllers)
     return get_controllers(folder, "cgroup.subtree_control") & controllers;
 }
 
-/* When no other process is in the group, this one leaves it for a leaf below. */
-static void move_to_leaf(const char *base)
+static pid_t parent_of(pid_t pid)
 {
-    char text[FM_CGROUP_TEXT], own[24];
-    char *leaf;
+    char folder[32], text[FM_CGROUP_TEXT];
+    const char *p;
 
-    (void)snprintf(own, sizeof(own), "%ld\n", (long)getpid());
-    if (fm_cgroup_get(base, "cgroup.procs", text) != 0 || strcmp(text, own) != 0)
-        return;
+    (void)snprintf(folder, sizeof(folder), "/proc/%ld", (long)pid);
+    if (fm_cgroup_get(folder, "status", text) != 0)
+        return 0;
+    p = strstr(text, "\nPPid:");
+    return p != NULL ? (pid_t)strtol(p + strlen("\nPPid:"), NULL, 10) : 0;
+}
+
+/* When only this process and its children (the guard) are in the group, they leave it for
+ * a leaf below. True: no process is in it. */
+static bool move_to_leaf(const char *base)
+{
+    char text[FM_CGROUP_TEXT], one[24];
+    char *leaf, *end;
+    long pid;
+
+    if (fm_cgroup_get(base, "cgroup.procs", text) != 0)
+        return false;
+    for (char *p = text; (pid = strtol(p, &end, 10)) > 0 && end != p; p = end)
+        if (pid != (long)getpid() && parent_of((pid_t)pid) != getpid())
+            return false;
     leaf = join(base, LEAF);
-    if (leaf != NULL && (mkdir(leaf, 0755) == 0 || errno == EEXIST))
-        (void)fm_cgroup_put(leaf, "cgroup.procs", "0");
+    if (leaf != NULL && (mkdir(leaf, 0755) == 0 || errno == EEXIST)) {
+        for (char *p = text; (pid = strtol(p, &end, 10)) > 0 && end != p; p = end) {
+            (void)snprintf(one, sizeof(one), "%ld", pid);
+            (void)fm_cgroup_put(leaf, "cgroup.procs", one);
+        }
+    }
     bt_free(leaf);
+    return fm_cgroup_get(base, "cgroup.procs", text) == 0 && text[0] == '\0';
+}
+
+/* Some controllers can be enabled in a group that has processes; it is then of another
+ * kind, in which no process can have a folder of its own. So nothing is tried before the
+ * group is empty. The root, which has no cgroup.type, is exempt. */
+static unsigned enable_base(const char *base, unsigned there)
+{
+    unsigned on = get_controllers(base, "cgroup.subtree_control") & there;
+    char text[FM_CGROUP_TEXT];
+
+    if (on == there)
+        return on;
+    if (fm_cgroup_get(base, "cgroup.type", text) == 0 && !move_to_leaf(base))
+        return on;
+    return enable(base, there);
 }
 
 /* The folder below which ours comes, in f->base; what it hands on. */
@@ -319,11 +355,7 @@ static unsigned choose_base(struct found *f)
     there = get_controllers(f->base, "cgroup.controllers");
     if (there == 0)
         return 0;
-    on = enable(f->base, there);
-    if (on != there) {
-        move_to_leaf(f->base);
-        on = enable(f->base, there);
-    }
+    on = enable_base(f->base, there);
     if (on == 0 && access(f->top, W_OK) == 0) {
         on = get_controllers(f->top, "cgroup.subtree_control");
         if (on != 0)

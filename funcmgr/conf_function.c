@@ -57,7 +57,7 @@ static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "instance.fork", ENUM, fork, "auto",
                 "Python only: load the code once, in a template, and fork the instances "
                 "from it: they start sooner and share memory. auto: when instance.max is "
-                "more than 1.",
+                "more than 1 and there is no sandbox.",
                 .choices = fork_kinds),
     BT_CONF_ROW(struct fm_function_conf, "order", ENUM, order, "none",
                 "strict: of the messages of one topic in a rule the next is processed "

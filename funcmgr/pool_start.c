@@ -177,7 +177,8 @@ bool fm_pool_wants_fork(const struct fm_pool *p)
 {
     return p->interp.path != NULL && p->interp.language == FM_PYTHON &&
            (p->conf->fork == FM_FORK_ON ||
-            (p->conf->fork == FM_FORK_AUTO && p->conf->max > 1));
+            (p->conf->fork == FM_FORK_AUTO && p->conf->max > 1 &&
+             !p->conf->sandbox.enable));
 }
 
 struct fm_instance_opts fm_pool_opts(struct fm_pool *p)

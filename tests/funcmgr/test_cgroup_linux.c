@@ -67,6 +67,7 @@ static const char *const files[] = {
     "cgroup.kill",
     "cgroup.subtree_control",
     "cgroup.controllers",
+    "cgroup.type",
     "memory.max",
     "memory.swap.max",
     "memory.oom.group",
@@ -150,6 +151,7 @@ static void machine_v2(const char *procs)
     CHECK_INT(fake_mkdir(at("/cg/unified/service"), 0755), 0);
     put("/cg/unified/service/cgroup.controllers", "cpuset cpu io memory pids\n");
     put("/cg/unified/service/cgroup.procs", procs);
+    put("/cg/unified/service/cgroup.type", "domain\n");
 }
 
 static void machine_hybrid(void)
@@ -253,10 +255,10 @@ TEST(version_2_moves_into_a_leaf)
     char own[32];
 
     begin();
-    (void)snprintf(own, sizeof(own), "%ld\n", (long)getpid());
+    (void)snprintf(own, sizeof(own), "%ld", (long)getpid());
     machine_v2(own);
     cgs = open_all(FM_CGROUP_V1 | FM_CGROUP_V2);
-    CHECK_STR(get("/cg/unified/service/baetyl.main/cgroup.procs"), "0");
+    CHECK_STR(get("/cg/unified/service/baetyl.main/cgroup.procs"), own);
     fm_cgroups_close(cgs);
     end();
 }

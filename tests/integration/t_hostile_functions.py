@@ -381,6 +381,7 @@ def delegated_group(t):
     finally:
         for folder in (group + "/baetyl.main", group):
             if os.path.isdir(folder):
+                until(lambda: not open(folder + "/cgroup.procs").read(), what="%s is empty" % folder)
                 os.rmdir(folder)
 
 
