@@ -66,12 +66,13 @@ static void read_master(struct bt_app_tree *tree, struct bt_yaml_node *root)
                        "version; the section is not used");
 }
 
-static int put_text(struct bt_yaml *doc, struct bt_yaml_node *map, const char *key,
-                    const char *text)
+/* The path is one of this process, whoever's the rest of the section is. */
+static int put_log_path(struct bt_yaml *doc, struct bt_yaml_node *logger)
 {
-    struct bt_yaml_node *node = bt_yaml_new_text(doc, text, map->pos);
+    struct bt_yaml_node *path =
+        bt_yaml_new_text(doc, BT_APP_MASTER_LOG, bt_yaml_root(doc)->pos);
 
-    return node != NULL ? bt_yaml_put(doc, map, key, node) : BT_ENOMEM;
+    return path != NULL ? bt_yaml_put(doc, logger, "path", path) : BT_ENOMEM;
 }
 
 /* ---- service.yml ---- */
@@ -214,7 +215,7 @@ static int finish_logger(struct bt_app_tree *tree, struct bt_yaml *doc)
     }
     if (r == 0 && logger != NULL && logger->kind == BT_YAML_MAP &&
         bt_yaml_get(logger, "path") == NULL)
-        r = put_text(doc, logger, "path", BT_APP_MASTER_LOG);
+        r = put_log_path(doc, logger);
     if (n > 0)
         bt_conf_report(tree->ctx, false, root->pos,
                        "the process has one log, that of this file; the logger of %zu %s "
