@@ -273,14 +273,16 @@ static void got_answer(struct fm_template *t, const char *text)
     char *end;
     long pid = strtol(text + 1, &end, 10);
 
-    if (t->asked == NULL)
+    if (text[0] == 'N')
+        cannot_fork(t, BT_LOG_INFO, text + 1);
+    else if (text[0] == 'E')
+        lost(t, text + 1);
+    else if (t->asked == NULL)
         lost(t, "it sent an answer that is not due");
     else if (text[0] == 'P' && *end == '\0' && pid > 1 && pid <= INT32_MAX)
         got_process(t, (pid_t)pid);
-    else if (text[0] == 'N')
-        cannot_fork(t, BT_LOG_INFO, text + 1);
     else
-        lost(t, text[0] == 'E' ? text + 1 : "it sent an invalid answer");
+        lost(t, "it sent an invalid answer");
 }
 
 static void on_readable(struct bt_io *io, unsigned events)

@@ -180,8 +180,8 @@ static void gone(struct fm_instance *in)
     owner->gone(owner->arg, in);
 }
 
-/* The end of a launch that was pending. The process waits for our hello, so it runs
- * nothing of the function before it is registered. */
+/* The end of a launch that was pending. What the process says is read only from now on:
+ * it gets no call before it is registered and has its limits. */
 static void on_launched(struct fm_launch *l, int r, pid_t pid, const char *why)
 {
     struct fm_instance *in = bt_container_of(l, struct fm_instance, launch);
@@ -195,7 +195,7 @@ static void on_launched(struct fm_launch *l, int r, pid_t pid, const char *why)
         return;
     }
     if (r == 0) {
-        bt_io_set(fm_instance_loop(in), &in->call_io, BT_WRITE);
+        bt_io_set(fm_instance_loop(in), &in->reply_io, BT_READ);
         return;
     }
     if (in->state != FM_STOPPING)
@@ -219,10 +219,10 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
     bt_io_init(&in->call_io, in->call_fd, fm_instance_on_writable);
     bt_io_init(&in->reply_io, in->reply_fd, fm_instance_on_reply);
     bt_io_start(fm_instance_loop(in), &in->call_io, BT_WRITE);
-    if (in->launch.pending)
-        bt_io_set(fm_instance_loop(in), &in->call_io, 0);
     in->queued = in->out.len;
     bt_io_start(fm_instance_loop(in), &in->reply_io, BT_READ);
+    if (in->launch.pending)
+        bt_io_set(fm_instance_loop(in), &in->reply_io, 0);
     fm_output_start(&in->output, fm_instance_loop(in), in->name, in->opts.env->chunk,
                     process->output_fd);
     bt_timer_start(fm_instance_loop(in), &in->timer, (uint64_t)in->opts.timeout, 0);

@@ -648,7 +648,7 @@ def main():
         return 1
     service = Service(handler, text(hello, 3))
     if hello.get(9):  # a template: from here on only its copies
-        status = more().serve_forks()
+        status = more().serve_forks(service)
         first = pipes.read() if status is None else None
         if first is None:
             return status or 0
@@ -659,7 +659,7 @@ def main():
 def run(service, hello):
     pipes.max_message = hello.get(2, CHUNK)
     service.concurrency = hello.get(8) or 1
-    service.is_copy = watch_forks()
+    service.is_copy = service.is_copy or watch_forks()
     send_hello()
     code = getattr(service.handler, "__code__", None)
     if code is not None and code.co_flags & 0x80:  # async def

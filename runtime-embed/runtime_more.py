@@ -285,21 +285,58 @@ def answer_fork(said):
     os.write(REPLIES, said if isinstance(said, bytes) else said.encode("utf-8", "replace"))
 
 
-def become_instance(native, manager, parent, name, fds):
-    """The new process, until it is as one that was started in the ordinary way."""
+def retry(call, *args):
+    """A call that a signal may interrupt, which only Python 2 tells."""
+    while True:
+        try:
+            return call(*args)
+        except OSError as e:
+            if e.errno != 4:
+                raise
+
+
+def leave_parent(native, manager, parent):
+    """The process in between ends, so this one becomes a child of the manager, which alone waits for it."""
     os.setpgid(0, 0)
     while os.getppid() == parent:
-        time.sleep(0.00002)  # until it is the manager's child: the signal is about the present parent
-    native.die_with_parent()
+        time.sleep(0.00002)
+    native.die_with_parent()  # the signal is about the present parent, not an earlier one
     if os.getppid() != manager:
         os._exit(1)
-    answer_fork("P%d" % os.getpid())
+
+
+def become_instance(name, fds):
+    """From here on the process is as one that was started in the ordinary way."""
     for fd, places in zip(fds, ((CALLS,), (REPLIES,), (1, 2))):
         for place in places:
             os.dup2(fd, place)
         os.close(fd)
     keep_private()
-    os.environ["BAETYL_SERVICE_INSTANCE_NAME"] = name
+    os.environ["BAETYL_SERVICE_INSTANCE_NAME"] = name if PY2 else name.decode("utf-8")
+
+
+def rehearse(service):
+    """What a first call needs, so that its memory is not copied only then."""
+    payload = b'{"rehearsal": [1, 2.5, "x"]}'
+    message = put_bytes(3, b"t") + put_bytes(4, payload) + put_number(10, 2) + service.calls.named + put_bytes(12, b"i")
+    data = put_bytes(2, put_number(1, 1) + put_bytes(2, message))
+    service.calls.quick(bytearray(data) if PY2 else data, data, 0, len(data))
+    service.calls.general(data)
+    service.encode(service.event_of(payload))
+
+
+def wait_in_stock(service, native, manager, taken):
+    """Made before it is needed, it waits for the manager's request in the template's place. Returns in the new
+    instance; the template hears that it has to make the next one."""
+    parent = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as e:
+        answer_fork("E%s" % e)
+        os._exit(1)
+    if pid:
+        os._exit(0)
+    leave_parent(native, manager, parent)
     pipes.owner = os.getpid()
     pipes.buf = b""
     pipes.lock = allocate_lock()
@@ -309,35 +346,18 @@ def become_instance(native, manager, parent, name, fds):
         if module in sys.modules:
             sys.modules[module].seed()
     gc.enable()
+    service.is_copy = watch_forks()
+    rehearse(service)
+    name, fds = native.receive()
+    if len(fds) != 3:
+        os._exit(0 if not name else 1)  # end of file, or nonsense
+    answer_fork("P%d" % pipes.owner)
+    os.write(taken, b"T")
+    os.close(taken)
+    become_instance(name, fds)
 
 
-def fork_once(native, manager, name, fds):
-    """True in the new instance. Its parent ends at once, so it becomes a child of the manager, which alone waits
-    for it; as soon as it is that, it tells its process id."""
-    middle = os.fork()
-    if middle:
-        for fd in fds:
-            os.close(fd)
-        while True:
-            try:
-                os.waitpid(middle, 0)
-                return False
-            except OSError as e:
-                if e.errno != 4:
-                    raise
-    try:
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            become_instance(native, manager, parent, name, fds)
-            return True
-    except BaseException as e:  # pylint: disable=broad-except
-        if os.getpid() == parent:
-            answer_fork("E%s" % e)
-    os._exit(0)
-
-
-def serve_forks():
+def serve_forks(service):
     """Returns in every new instance with None, in the template at the end with its exit status."""
     global gc, time
     import gc
@@ -354,13 +374,19 @@ def serve_forks():
     flush_output()
     send_hello()
     while True:
-        name, fds = native.receive()
-        if not name:
-            return 0
         reason = why_not_fork()
-        if len(fds) != 3 or reason:
-            for fd in fds:
-                os.close(fd)
-            answer_fork("N" + (reason or "no descriptors came"))
-        elif fork_once(native, manager, name.decode("utf-8") if not PY2 else name, fds):
+        if reason:
+            answer_fork("N" + reason)
+            return 0
+        heard, taken = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            os.close(heard)
+            wait_in_stock(service, native, manager, taken)
             return None
+        os.close(taken)
+        retry(os.waitpid, middle, 0)
+        goes_on = retry(os.read, heard, 1)
+        os.close(heard)
+        if not goes_on:
+            return 0
