@@ -13,6 +13,8 @@
 
 #define MAX_PAYLOAD ((size_t)256 * 1024 * 1024)
 #define STEP        65536u
+/* Of the answer when the routes are not there. */
+#define NO_PATH "\"there is no such path\""
 
 struct options {
     const char *workdir, *socket;
@@ -88,6 +90,11 @@ static int ask(const struct options *o, struct bt_api_ask *a)
         return BT_CLI_FAILED;
     }
     good = status == 200 || status == 204;
+    if (status == 404 && body.len > 0 &&
+        memmem(body.data, body.len, NO_PATH, sizeof(NO_PATH) - 1) != NULL) {
+        fprintf(stderr, "baetyl: the process at %s runs no functions\n", a->socket_path);
+        return BT_CLI_FAILED;
+    }
     if ((body.len > 0 &&
          fwrite(body.data, 1, body.len, good ? stdout : stderr) != body.len) ||
         fflush(good ? stdout : stderr) != 0) {

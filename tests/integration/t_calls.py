@@ -408,6 +408,11 @@ def command_call(t):
     equal(call("py", "a", "-f", path)[0], 2, "two payloads")
     equal(call("py", "-f", path + "x")[0], 1, "no such file")
     equal(call("--help")[0], 0, "help")
+    other = t.baetyl()
+    for command in (("functions",), ("call", "py")):
+        code, out, err = t.command(*(command + ("-w", other.dir)))
+        equal((code, out), (1, b""), "no functions there")
+        contains(err, "runs no functions")
     code, out, err = t.command("call", "-w", t.folder(), "py")
     equal(code, 1, "nobody there")
     contains(err, "no answer from")

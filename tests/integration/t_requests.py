@@ -7,7 +7,7 @@ import time
 
 import api
 import raw
-from harness import BAETYL, HUB, RUNNER, check, contains, equal, test, until
+from harness import BAETYL, HUB, RUNNER, check, contains, equal, need_tool, test, until
 from mqtt5 import Five, parse, props, will_connect
 from t_calls import CODE
 
@@ -216,6 +216,19 @@ def requests_survive_a_kill(t):
     equal(r.open("receiver", clean=False, session_expiry=1000)[0], 1, "the session is there")
     equal(response(r, 1)[1]["correlation_data"], b"a", "the response")
     r.quiet(0.1)
+
+
+@test
+def mosquitto_clients(t):
+    tool = need_tool("mosquitto_rr")
+    s = server(t)
+    for qos in "012":
+        code, out, err = t.run([tool, "-p", str(s.port), "-V", "5", "-q", qos, "-t", "functions/py/call", "-e",
+                                "my/reply", "-m", '{"n": %s}' % qos, "-W", "5"])
+        equal((code, json.loads(out.decode())["event"]), (0, {"n": int(qos)}), "response %s" % err)
+    code, out, err = t.run([tool, "-p", str(s.port), "-V", "5", "-t", "functions/none/call", "-e", "my/reply", "-m", "x",
+                            "-W", "5", "-F", "%C %P"])
+    equal((code, out.strip()), (0, b"application/json error:true"), "properties of an error")
 
 
 @test
