@@ -559,6 +559,24 @@ def a_signal_reads_all_files_again(t):
 
 
 @test
+def a_signal_takes_over_functions(t):
+    """What the runtime's service says of a function."""
+    s = Tree(t, "guide-python").start()
+    device = s.device(("py/hi", 1))
+    device.send(raw.publish("py", b"x"))
+    contains(device.message(20)["payload"], '"type": "non-dict"')
+    with open(os.path.join(s.db, "function-sayhi-code/sayhi.py"), "a") as f:
+        f.write("\n\ndef other(event, context):\n    return {'other': True}\n")
+    s.edit("function-sayhi-conf/service.yml", "sayhi.handler", "sayhi.other")
+    s.process.send_signal(signal.SIGHUP)
+
+    def changed():
+        device.send(raw.publish("py", b"x"))
+        return b"other" in device.message(20)["payload"]
+    until(changed, 10, "the other handler")
+
+
+@test
 def a_runtime_of_another_image(t):
     """The function says that it cannot run, the hub does."""
     s = Tree(t, "guide-python", (("application.yml", "baetyl-function-python36", "my-runtime:2"),))
