@@ -148,7 +148,7 @@ struct fm_conf {
 
 struct hub;
 /* Whether the block means a broker that is not the hub of this process (NULL: there is
- * none). Main thread. */
+ * none). Any thread. */
 bool fm_hub_is_remote(const struct fm_hub_conf *c, const struct hub *hub);
 
 extern const struct bt_conf_table fm_conf_table;

@@ -209,7 +209,7 @@ void hub_delivery_free(struct hub_delivery *d);
  * still held goes to hub_delivery_free. No callback follows. */
 void hub_client_close(struct hub_client *c);
 /* Whether a listener of this hub has this TCP port; port 0: this path as a Unix socket.
- * Main thread, between create and free. */
+ * Any thread, between create and free. */
 bool hub_has_listener(const struct hub *hub, unsigned port, const char *path);
 /* Largest payload that a publish to a topic of this length may have. */
 size_t hub_max_payload(const struct hub *hub, size_t topic_len);

@@ -41,6 +41,7 @@ struct hub_listener {
     struct hub_listen_url url;
     struct hub_listener_opts opts;
     char text[ADDRESS_TEXT]; /* with the real port */
+    unsigned port;           /* the real one; 0: a Unix socket */
     uint32_t turn;
     _Atomic uint32_t n_conns;
     int fd;
@@ -169,7 +170,7 @@ bool hub_has_listener(const struct hub *hub, unsigned port, const char *path)
 {
     for (const struct hub_listener *l = hub->listeners; l != NULL; l = l->next) {
         if (l->url.kind == HUB_LISTEN_UNIX ? port == 0 && strcmp(l->url.path, path) == 0
-                                           : port != 0 && port_of(l) == port)
+                                           : port != 0 && l->port == port)
             return true;
     }
     return false;
@@ -181,11 +182,11 @@ static void describe(struct hub_listener *l)
         (void)snprintf(l->text, sizeof(l->text), "unix://%s", l->url.path);
         return;
     }
-    (void)snprintf(l->text, sizeof(l->text),
-                   strchr(l->url.host, ':') != NULL ? "%s://[%.120s]:%u"
-                                                    : "%s://%.120s:%u",
-                   strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme,
-                   l->url.host, port_of(l));
+    l->port = port_of(l);
+    (void)snprintf(
+        l->text, sizeof(l->text),
+        strchr(l->url.host, ':') != NULL ? "%s://[%.120s]:%u" : "%s://%.120s:%u",
+        strcmp(l->url.scheme, "mqtt") == 0 ? "tcp" : l->url.scheme, l->url.host, l->port);
 }
 
 static enum hub_transport transport_of(const struct hub_listen_url *url)
