@@ -20,10 +20,14 @@
 #include "core/mem.h"
 #include "funcmgr/cgroup_priv.h"
 
-/* Microseconds; the kernel's default, and long enough for a share of 1 % (1 ms). */
-#define CPU_PERIOD_US 100000u
-#define MAX_SAME_NAME 100
-#define MAX_NAME      160u
+/* Microseconds. A short period keeps the pauses of the function short, and the bursts in
+ * which it takes a processor from others; the kernel wants at least 1 ms of a period, so
+ * a small share needs a long one. */
+#define CPU_PERIOD_US      20000u
+#define CPU_PERIOD_LONG_US 100000u
+#define CPU_SMALL_MILLI    50u
+#define MAX_SAME_NAME      100
+#define MAX_NAME           160u
 
 /* ---- Small files ---- */
 
@@ -156,16 +160,17 @@ static int limit_memory(const char *folder, bool v2, uint64_t bytes)
 
 static int limit_cpu(const char *folder, bool v2, uint32_t milli)
 {
-    uint64_t quota = (uint64_t)milli * (CPU_PERIOD_US / 1000);
+    uint32_t period = milli < CPU_SMALL_MILLI ? CPU_PERIOD_LONG_US : CPU_PERIOD_US;
+    uint64_t quota = (uint64_t)milli * (period / 1000);
     char text[48];
 
     if (!v2)
-        return put_number(folder, "cpu.cfs_period_us", CPU_PERIOD_US) == 0 &&
+        return put_number(folder, "cpu.cfs_period_us", period) == 0 &&
                        put_number(folder, "cpu.cfs_quota_us", quota) == 0
                    ? 0
                    : -1;
     (void)snprintf(text, sizeof(text), "%llu %u", (unsigned long long)quota,
-                   CPU_PERIOD_US);
+                   (unsigned)period);
     return fm_cgroup_put(folder, "cpu.max", text);
 }
 

@@ -233,7 +233,7 @@ TEST(version_1_limits)
     CHECK_STR(get(path + strlen(root)), "33554432");
     CHECK_INT(folder_of(&g, 1, path), 0);
     strcat(path, "/cpu.cfs_quota_us");
-    CHECK_STR(get(path + strlen(root)), "20000");
+    CHECK_STR(get(path + strlen(root)), "4000");
     CHECK_INT(folder_of(&g, 0, path), 0);
     strcat(path, "/memory.oom_control");
     put(path + strlen(root), "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");

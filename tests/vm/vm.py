@@ -20,7 +20,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BAETYL = os.environ.get("BAETYL", os.path.join(ROOT, "build/x86_64-linux-musl/baetyl"))
 WORK = os.path.join(ROOT, "build/vm")
 SECONDS = int(os.environ.get("VM_SECONDS", 600))
-DEFAULT = ["functions/python_contract", "hostile_functions/"]
+DEFAULT = ["functions/python_contract"] + ["hostile_functions/" + name for name in (
+    "memory", "cpu", "processes", "forked", "delegated", "children", "kill_9", "sandboxed", "user")]
 SKIPPED_FOLDERS = {"test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "distutils", "dist-packages",
                    "turtledemo", "pydoc_data", "__pycache__", "site-packages"}
 
