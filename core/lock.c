@@ -1,12 +1,17 @@
 /* The idea: flock, because it belongs to the open file and not to the process: it does
  * not vanish when some other code opens and closes the same file, and a leftover file
  * locks nothing. The file is never removed: removing it would let two processes lock two
- * files of one name. */
+ * files of one name.
+ *
+ * A process that was killed while it started a child leaves the lock to that child, which
+ * ends with it, but a moment later: so the lock of a holder that is gone is waited for.
+ */
 #include "core/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +21,9 @@
 #include "core/error.h"
 #include "core/log.h"
 
-#define LOCK_FILE ".baetyl.lock"
+#define WAIT_TURNS 100
+#define WAIT_US    20000u
+#define LOCK_FILE  ".baetyl.lock"
 
 static pid_t read_holder(int fd)
 {
@@ -27,6 +34,21 @@ static pid_t read_holder(int fd)
         return 0;
     pid = strtol(text, NULL, 10);
     return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+static int try_lock(struct bt_lock *lock)
+{
+    for (int i = 0;; i++) {
+        if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return BT_EIO;
+        lock->holder = read_holder(lock->fd);
+        if (i == WAIT_TURNS || lock->holder == 0 || kill(lock->holder, 0) == 0 ||
+            errno != ESRCH)
+            return BT_EBUSY;
+        usleep(WAIT_US);
+    }
 }
 
 static int write_holder(int fd)
@@ -50,14 +72,11 @@ int bt_lock_take_file(struct bt_lock *lock, const char *path)
                "path=%s error=" BT_LOG_Q, path, strerror(errno));
         return BT_EIO;
     }
-    if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0) {
+    r = try_lock(lock);
+    if (r == 0)
         r = write_holder(lock->fd);
-    } else if (errno == EWOULDBLOCK) {
-        lock->holder = read_holder(lock->fd);
-        r = BT_EBUSY;
-    } else {
+    else if (r == BT_EIO)
         r = bt_origin(BT_EIO, "cannot take the lock of a file");
-    }
     if (r != 0)
         bt_lock_drop(lock);
     return r;

@@ -1,4 +1,5 @@
 """Commands, exit codes, configuration errors, signals, pub and sub."""
+import fcntl
 import os
 import re
 import signal
@@ -251,3 +252,20 @@ def no_secret_in_log(t):
     r.send(raw.publish("x", "payloadsecret", qos=1)).expect(raw.PUBACK)
     s.stop()
     check("verysecret" not in s.log() and "payloadsecret" not in s.log(), "no secrets")
+
+
+@test
+def lock_of_a_killed_process_is_waited_for(t):
+    """A child that was being started when its parent was killed has the lock a moment longer."""
+    s = t.baetyl(start=False)
+    pid = os.fork()
+    if pid == 0:
+        fd = os.open(os.path.join(s.dir, ".baetyl.lock"), os.O_RDWR | os.O_CREAT)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.write(fd, b"%d\n" % os.getpid())
+        if os.fork() == 0:
+            time.sleep(0.3)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    s.start()
+    equal(s.stop(), 0, "exit status")
