@@ -32,6 +32,13 @@ def handler(event, context):
         os._exit(7)
     elif do == 'hang':
         time.sleep(3600)
+    elif do == 'leak':
+        kept = []
+        while True:
+            kept.append(bytearray(1 << 20))
+    elif do == 'files':
+        import resource
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     elif do == 'print':
         print('words of ' + os.environ['BAETYL_SERVICE_INSTANCE_NAME'])
     return dict(pid=os.getpid(), parent=os.getppid(), group=os.getpgid(0), loaded=LOADED, id=event.get('id'),
@@ -240,6 +247,31 @@ def stop_while_the_template_starts(t):
     began = time.monotonic()
     equal(f.s.stop(), 0, "exit status")
     check(time.monotonic() - began < 4 * SLOW, "soon")
+
+
+@test
+def new_code_is_forked_from_a_new_template(t):
+    f = Forked(t)
+    old = f.call()
+    equal(old["loaded"], f.template(), "the first template")
+    f.write("import os\nLOADED = os.getpid()\ndef handler(event, context):\n    return {'new': LOADED}\n")
+    got = until(lambda: f.call().get("new"), 10, "the new code")
+    equal(got, f.template(), "the new template")
+    until(lambda: not alive(old["loaded"]), 5, "the old template has ended")
+
+
+@test
+def limits_of_forked_instances(t):
+    """Each is held to them alone, also those that only its own process id can be given."""
+    f = Forked(t, more="limits: {memory: 96m, files: 77},")
+    got = f.at_once(2)
+    are_forked(f, got)
+    equal(f.call(do="files"), 77, "open files")
+    f.send(do="leak")
+    error = f.reply(20)["errorMessage"]
+    check("memory" in error.lower(), "the error names the limit: %s" % error)
+    after = f.at_once(2)
+    check({g["pid"] for g in got} & {g["pid"] for g in after}, "the other one lives on")
 
 
 LOGS = """
