@@ -87,6 +87,26 @@ def starts(runtime, **options):
     return run
 
 
+def spares(runtime):
+    """The one instance is busy, and a spare one takes the call, for the first time."""
+    def run(bench, make):
+        times, seen = [], set()
+        with make(functions=Starts(runtime, spare=1)) as server:
+            c = Caller(server)
+            while len(times) < STARTS // 2:
+                c.send(s=0.5)
+                time.sleep(0.3)
+                began = time.perf_counter()
+                c.send()
+                pid = c.reply()["pid"]
+                if pid not in seen:
+                    times.append((time.perf_counter() - began) * 1000)
+                seen |= {pid, c.reply()["pid"]}
+                time.sleep(IDLE + 0.1)
+        return {"p50_ms": sorted(times)[len(times) // 2]}
+    return run
+
+
 def pss_mb(pid):
     with open("/proc/%d/smaps_rollup" % pid) as f:
         return int(re.search(r"^Pss: +(\d+) kB", f.read(), re.M).group(1)) / 1024
@@ -120,6 +140,10 @@ ROWS = [
     Row("startfork", starts("python3", fork="on"), ("Python, forked, p50 ms", "p50_ms", 1, -2, None),
         ("the same, fastest, ms", "min_ms", 1, None, None), only_baetyl=True, most=2),
     Row("startnode", starts("node"), ("Node, no instance to first reply, p50 ms", "p50_ms", 1, -100, None),
+        only_baetyl=True, most=2),
+    Row("sparepython", spares("python3"), ("Python, a spare's first call, ms", "p50_ms", 1, -2, None),
+        only_baetyl=True, most=2),
+    Row("sparenode", spares("node"), ("Node, a spare's first call, ms", "p50_ms", 1, -3, None),
         only_baetyl=True, most=2),
     Row("pss", memory("python3"), ("Python, a further idle instance, PSS MB", "pss_mb", 1, -10, None),
         original={"pss_mb": 35}, most=2),
