@@ -201,6 +201,7 @@ static void on_ready(void *arg, unsigned reason)
                "function=%s filter=\"%s\" reason=0x%02x", rule->conf->function,
                rule->conf->subscribe.topic, reason);
     close_link(rule);
+    fm_jobs_detach(rule); /* a broker elsewhere may deliver before it answers */
     reopen_later(rule);
 }
 

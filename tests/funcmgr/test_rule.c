@@ -100,6 +100,28 @@ TEST(session_is_opened_again)
     end_rule();
 }
 
+/* A broker elsewhere delivers what it has before it answers the subscription. */
+TEST(messages_before_a_refusal)
+{
+    configure(1);
+    begin_rule();
+    opened.on_closed(opened.arg, 0x8e);
+    fire(&rule.reopen_timer);
+    deliver(1, "hi");
+    CHECK(waiting != NULL);
+    opened.on_ready(opened.arg, 0x87);
+    CHECK_INT(rule.n_detached, 1);
+    answer(FM_OK, "x");
+    CHECK_INT(hub_saw.acks, 0);
+    fire(&rule.reopen_timer);
+    opened.on_ready(opened.arg, 0);
+    deliver_as(&(struct fm_delivery){ .qos = 1, .pid = 7, .dup = true }, "t", "hi");
+    CHECK_INT(hub_saw.publishes, 1);
+    published(0);
+    CHECK(hub_saw.acks == 1 && hub_saw.ack_ok && hub_saw.owed == 0);
+    end_rule();
+}
+
 TEST(closing_takes_no_more)
 {
     configure(1);

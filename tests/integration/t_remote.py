@@ -429,6 +429,79 @@ def nats(t):
     results.until(5)
 
 
+class Scripted:
+    """A broker that says what it is told: for what a real one never does."""
+
+    def __init__(self, t):
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(4)
+        self.listener.settimeout(10 * SLOW)
+        self.port = self.listener.getsockname()[1]
+        self.address = "tcp://127.0.0.1:%d" % self.port
+        t.clients.append(self)
+
+    def accept(self, answer=b"\x20\x03\x00\x00\x00"):
+        """The next connection, its CONNECT answered."""
+        self.c = self.listener.accept()[0]
+        self.c.settimeout(10 * SLOW)
+        equal(self.packet()[0] >> 4, raw.CONNECT, "first packet")
+        self.c.sendall(answer)
+        return self
+
+    def packet(self):
+        """(first byte, body)"""
+        first, n, shift = self.read(1)[0], 0, 0
+        while True:
+            byte = self.read(1)[0]
+            n, shift = n | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return first, self.read(n)
+
+    def read(self, n):
+        data = b""
+        while len(data) < n:
+            part = self.c.recv(n - len(data))
+            if not part:
+                raise Failed("the client closed the connection")
+            data += part
+        return data
+
+    def close(self):
+        self.listener.close()
+
+
+def publish5(topic, payload, pid, dup=False):
+    body = raw.text(topic) + bytes([pid >> 8, pid & 255, 0]) + payload
+    return raw.packet(0x3a if dup else 0x32, body)
+
+
+@test
+def messages_before_a_refused_subscription(t):
+    """A kept session delivers before the SUBACK; then that is a refusal, or the end."""
+    broker = Scripted(t)
+    a = worker(t, broker.address, "a", filter_="jobs", wait=False)
+    for end in (b"\x90\x04\xff\xff\x00\x87", b"\xff\xff\xff\xff\xff"):
+        broker.accept(b"\x20\x03\x01\x00\x00")
+        equal(broker.packet()[0] >> 4, raw.SUBSCRIBE, "packet")
+        broker.c.sendall(publish5("jobs", b'{"n":1,"sleep":0.2}', 1) + publish5("jobs", b'{"n":2}', 2) + end)
+    # Once more, and all goes well: the jobs' results and then the acknowledgements, in their order.
+    broker.accept(b"\x20\x03\x01\x00\x00")
+    equal(broker.packet()[0] >> 4, raw.SUBSCRIBE, "packet")
+    broker.c.sendall(publish5("jobs", b'{"n":1,"sleep":0.2}', 1, True) + b"\x90\x04\xff\xff\x00\x01"
+                     + publish5("jobs", b'{"n":2}', 2, True))
+    acked = []
+    while acked != [1, 2]:
+        first, body = broker.packet()
+        if first >> 4 == raw.PUBLISH:
+            pid = body[2 + body[1]:4 + body[1]]
+            broker.c.sendall(raw.packet(0x40, pid))
+        elif first >> 4 == raw.PUBACK:
+            acked.append(body[0] << 8 | body[1])
+    check(a.alive(), "it lives")
+    equal(a.stop(), 0, "exit status")
+
+
 @test
 def same_client_id(t):
     """Two processes with one client id throw each other out; the log says so."""
