@@ -14,20 +14,16 @@ struct hub_session;
 
 struct hub_reply_guards {
     pthread_mutex_t lock; /* looked at by workers only for messages with a Response Topic,
-                             changed when such a receiver comes or goes */
+                             changed when such a receiver comes */
     struct bt_list all;
-};
-/* Embedded by the client that guards; filter is borrowed until hub_reply_guard_remove. */
-struct hub_reply_guard {
-    struct bt_list link;
-    struct bt_slice filter;
 };
 
 void hub_reply_guards_init(struct hub_reply_guards *guards);
 void hub_reply_guards_deinit(struct hub_reply_guards *guards);
-void hub_reply_guard_add(struct hub_reply_guards *guards, struct hub_reply_guard *guard);
-void hub_reply_guard_remove(struct hub_reply_guards *guards,
-                            struct hub_reply_guard *guard); /* idempotent */
+/* Guard what the filter matches until the end of the hub: a persistent session collects
+ * messages also while its client is away. Idempotent. 0 or BT_ENOMEM. */
+int hub_reply_guard_add(struct hub_reply_guards *guards,
+                        const char *filter) BT_MUST_CHECK;
 /* A message on this topic reaches such a receiver. */
 bool hub_reply_guarded(struct hub_reply_guards *guards, struct bt_slice topic);
 /* Whether the session may send a message with these properties to this topic. */

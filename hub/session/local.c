@@ -36,7 +36,6 @@ struct hub_client {
     struct hub_client_opts opts;
     char *id, *username, *password;
     struct hub_sub *subs;
-    struct hub_reply_guard *guards; /* one for each of subs, or NULL */
     bool closed;
     struct hub_link link;
     struct bt_list all; /* worker's locals */
@@ -69,12 +68,9 @@ static void client_unref(struct hub_client *c)
     if (atomic_fetch_sub(&c->refs, 1) != 1)
         return;
     bt_mbox_free(c->mbox);
-    for (size_t i = 0; c->guards != NULL && i < c->opts.n_subs; i++)
-        hub_reply_guard_remove(&c->hub->reply_guards, &c->guards[i]);
     for (size_t i = 0; c->subs != NULL && i < c->opts.n_subs; i++)
         bt_free((void *)(uintptr_t)c->subs[i].filter);
     bt_free(c->subs);
-    bt_free(c->guards);
     bt_free(c->id);
     bt_free(c->username);
     bt_free(c->password);
@@ -488,16 +484,14 @@ static int copy_subs(struct hub_client *c, const struct hub_client_opts *o)
     return 0;
 }
 
+/* Before the session can be subscribed. */
 static int add_guards(struct hub_client *c)
 {
-    c->guards = bt_calloc(c->opts.n_subs + 1, sizeof(*c->guards));
-    if (c->guards == NULL)
-        return BT_ENOMEM;
-    for (size_t i = 0; i < c->opts.n_subs; i++) {
-        c->guards[i].filter = slice_of(c->subs[i].filter);
-        hub_reply_guard_add(&c->hub->reply_guards, &c->guards[i]);
-    }
-    return 0;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < c->opts.n_subs; i++)
+        r = hub_reply_guard_add(&c->hub->reply_guards, c->subs[i].filter);
+    return r;
 }
 
 static int fill_client(struct hub_client *c, const struct hub_client_opts *o)

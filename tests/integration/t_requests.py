@@ -170,6 +170,19 @@ def nobody_borrows_the_right_to_publish(t):
 
 
 @test
+def also_while_the_session_is_taken_over(t):
+    s = server(t, PERMISSIONS, calls=", clientid: calls")
+    watch = client(t, s, "boss", ("other", 1), **BOSS)
+    c = client(t, s, "1", **METER)
+    thief = client(t, s, "calls", clean=False, **BOSS)
+    for _ in range(20):
+        c.send(request({}, qos=1, pid=5, reply="other")).acked(raw.PUBACK, 5, 0x87)
+    check(thief.closed(), "the manager has its session again")
+    c.send(request({}, qos=1, pid=5, reply="other")).acked(raw.PUBACK, 5, 0x87)
+    watch.quiet(0.1)
+
+
+@test
 def a_will_is_held_to_it_too(t):
     s = server(t, PERMISSIONS)
     watch = client(t, s, "boss", ("#", 1), **BOSS)
