@@ -14,7 +14,7 @@
 #define BT_CONFINE_GROUPS  32
 
 struct bt_confine_rlimit {
-    int resource; /* RLIMIT_NOFILE and the like; soft and hard limit become value */
+    int resource; /* RLIMIT_NOFILE, _DATA, _NPROC, _CORE; both limits become value */
     uint64_t value;
 };
 
