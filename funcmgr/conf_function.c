@@ -37,7 +37,8 @@ static const struct bt_conf_row function_rows[] = {
                 .max = 4096),
     BT_CONF_ROW(struct fm_function_conf, "service", STRING, service, NULL,
                 "Name of the service in application.yml whose image is the runtime and "
-                "whose service.yml has handler and codedir."),
+                "whose service.yml has handler and codedir.",
+                .max = 64),
     BT_CONF_ROW(struct fm_function_conf, "env", STRINGS, env, NULL,
                 "Environment variables of the instances, each NAME=value.",
                 .match = "^[A-Za-z_][A-Za-z0-9_]*="),

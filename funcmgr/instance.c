@@ -147,7 +147,9 @@ struct fm_instance *fm_instance_new(const struct fm_instance_opts *opts)
     in->first_ahead = &in->calls;
     bt_list_init(&in->calls);
     bt_timer_init(&in->timer, on_timer);
-    if (bt_buf_printf(&name, "%s.%u", opts->function, opts->number) == 0)
+    if (bt_buf_printf(&name, "%s%s%s.%u", opts->service != NULL ? opts->service : "",
+                      opts->service != NULL ? "." : "", opts->function,
+                      opts->number) == 0)
         in->name = bt_buf_steal_str(&name);
     bt_buf_deinit(&name);
     if (in->name == NULL) {

@@ -73,7 +73,8 @@ struct fm_instance_opts {
     const struct fm_env *env;
     const struct fm_instance_owner *owner; /* outlives the instance */
     const struct fm_interp *interp;
-    unsigned number; /* in the name FUNCTION.NUMBER */
+    unsigned number;     /* in the name FUNCTION.NUMBER */
+    const char *service; /* in front of that name; NULL: none */
     const char *function, *handler, *codedir;
     const char *workdir;              /* NULL: env->work_dir */
     const struct bt_slice *extra_env; /* NUL-terminated NAME=value each */

@@ -193,6 +193,7 @@ struct fm_instance_opts fm_pool_opts(struct fm_pool *p)
         .handler = c->handler,
         .codedir = c->codedir,
         .workdir = c->workdir,
+        .service = c->service,
         .extra_env = p->extra_env,
         .n_extra_env = c->env.n,
         .max_message = (size_t)c->max_message,

@@ -170,7 +170,9 @@ def function_guide(t):
     if "t/py2hi" in got:
         is_hello(json.loads(got["t/py2hi"]), "python27-sayhi", {"id": 1})
     equal(got["t/sqlfilter"], b'{"id":1,"qos":0,"topic":"t"}', "filtered")
-    equal(s.says().count("id=FUNC-READY"), len(all_topics()) - 3, "instances")
+    ready = re.findall(r"id=FUNC-READY .*?instance=(\S+)", s.says())
+    equal(len(ready), len(all_topics()) - 3, "instances")
+    check({"function-python36-sayhi.python36-sayhi.1", "function-node85-sayhi.node85-sayhi.1"} <= set(ready), ready)
     equal(s.stop(), 0, "exit status")
 
 
