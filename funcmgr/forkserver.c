@@ -499,11 +499,16 @@ void fm_fork_renew(struct fm_fork *f, const struct fm_instance_opts *opts, bool 
 
 void fm_fork_close(struct fm_fork *f)
 {
+    struct fm_template *t = f->current;
+
     f->closing = true;
-    if (f->current != NULL && f->current->asked == NULL)
-        stop(f->current);
-    else if (f->current != NULL)
-        f->current->retire = true;
+    if (t == NULL)
+        return;
+    t->retire = true;
+    if (t->asked == NULL)
+        stop(t);
+    else /* its answer is not worth a long wait any more */
+        bt_timer_start(loop_of(f), &t->timer, FM_TERM_MS, 0);
 }
 
 bool fm_fork_has_process(const struct fm_fork *f)

@@ -383,6 +383,20 @@ TEST(template_that_is_late)
     end();
 }
 
+TEST(template_that_is_late_at_the_end)
+{
+    begin_test();
+    CHECK(launch(0));
+    ready();
+    launches[0].cancelled = true;
+    fm_fork_cancelled(&server);
+    fm_fork_close(&server);
+    CHECK(made->state == READY && made->timer.priv_[0] == FM_TERM_MS + 1);
+    made->timer.fn(&made->timer);
+    CHECK(saw.spawned == 0 && !launches[0].pending && saw.last_signal == SIGTERM);
+    end();
+}
+
 TEST(templates_that_never_forked)
 {
     begin_test();
