@@ -78,7 +78,7 @@ static void say_lost(void *arg, uint64_t n)
 
     bt_log(BT_LOG_ERROR, "FUNC-RESULT", "a result could not be published",
            "function=%s topic=\"%s\" reason=\"%s\" times=%llu", rule->conf->function,
-           rule->conf->publish.topic, rule->lost_why, (unsigned long long)n);
+           rule->lost_topic, rule->lost_why, (unsigned long long)n);
 }
 
 static bool is_full(const struct fm_rule *rule, const struct fm_delivery *d)

@@ -51,7 +51,7 @@ struct fm_rule {
     uint64_t ready_ms;    /* of the clock, when it was last opened */
     struct bt_timer reopen_timer;
     struct fm_quiet dropped, lost; /* messages; results */
-    const char *lost_why;
+    const char *lost_why, *lost_topic;
     bool closing, closed, told;
     void *arg;
     /* Once: the broker has answered the first opening, or could not be asked. */

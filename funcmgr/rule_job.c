@@ -109,9 +109,18 @@ static void pause_job(struct fm_job *job, int64_t first, int64_t most)
 
 /* ---- Publishing ---- */
 
+static const struct fm_topic_conf *target(const struct fm_job *job)
+{
+    const struct fm_rule_conf *conf = job->rule->conf;
+
+    return job->error && conf->deadletter.topic != NULL ? &conf->deadletter
+                                                        : &conf->publish;
+}
+
 static void lost(struct fm_job *job, const char *why)
 {
     job->rule->lost_why = why;
+    job->rule->lost_topic = target(job)->topic;
     fm_quiet_hit(&job->rule->lost);
 }
 
@@ -121,14 +130,6 @@ static void publish_later(struct fm_job *job)
         end(job, false);
     else
         pause_job(job, FM_REOPEN_MIN_MS, job->rule->hub_conf->interval);
-}
-
-static const struct fm_topic_conf *target(const struct fm_job *job)
-{
-    const struct fm_rule_conf *conf = job->rule->conf;
-
-    return job->error && conf->deadletter.topic != NULL ? &conf->deadletter
-                                                        : &conf->publish;
 }
 
 static uint8_t result_qos(const struct fm_job *job)

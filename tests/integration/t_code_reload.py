@@ -174,8 +174,13 @@ def broken_code_leaves_the_old_serving(t):
     until(lambda: "SyntaxError" in f.s.log(), what="start fails")
     for _ in range(5):
         equal(f.version(), 1, "version")
+
+    def said():
+        return t.command("functions", "-w", f.folder, "f")[1].decode()
+    until(lambda: "degraded" in said() and "SyntaxError" in said(), what="it is degraded, and why")
     put(f.folder, 3)
     f.becomes(3)
+    until(lambda: "degraded" not in said(), what="it is well again")
 
 
 @test
