@@ -11,6 +11,7 @@
  * a timer or after an error answer; out of memory closes that connection; beyond the
  * server's limits of connections an idle one gives way, or else the new one. */
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include "core/api_priv.h"
 #include "core/error.h"
 #include "core/json_put.h"
+#include "core/log.h"
 #include "core/mem.h"
 
 #define MAX_KEPT_IN (BT_HTTP_MAX_HEAD + API_READ_STEP)
@@ -205,6 +207,21 @@ static void handle(struct api_conn *c)
     r->handle(q->arg, &q->pub);
 }
 
+static void tell_refused(const struct api_conn *c, unsigned status)
+{
+    struct sockaddr_storage ss = { 0 };
+    socklen_t len = sizeof(ss);
+    char host[64] = "?";
+
+    if (getpeername(bt_io_fd(&c->io), (struct sockaddr *)&ss, &len) == 0)
+        (void)getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), NULL, 0,
+                          NI_NUMERICHOST);
+    bt_log(BT_LOG_WARN, "CORE-HTTP-REFUSED",
+           status == 401 ? "a request without the right token"
+                         : "a request of a browser's page",
+           "peer=%s", host);
+}
+
 /* What the head says goes to q. 0 or a status. */
 static int understand(struct api_request *q, const struct bt_http_request *head)
 {
@@ -212,8 +229,10 @@ static int understand(struct api_request *q, const struct bt_http_request *head)
     size_t max = BT_API_MAX_BODY;
     unsigned refused = api_permit(q->api, head);
 
-    if (refused != 0)
+    if (refused != 0) {
+        tell_refused(q->conn, refused);
         return (int)refused;
+    }
     if (!bt_http_decode(head->path, false, q->path, sizeof(q->path)))
         return 400;
     q->status = api_find(q->api, q->method, q->path, &found);

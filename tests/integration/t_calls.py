@@ -234,6 +234,7 @@ def address_with_a_token(t):
         equal(r.status, 404, path)
     for _ in range(5):
         equal(f.post(b"again", connection=c), (200, b"again"), "kept alive")
+    contains(f.s.log(), "id=CORE-HTTP-REFUSED msg=\"a request without the right token\" peer=127.0.0.1")
     check(TOKEN not in f.s.log(), "not logged")
 
 
