@@ -41,6 +41,7 @@ def fork(event):
         while n < 300:
             if os.fork() == 0:
                 time.sleep(1000)
+                os._exit(0)
             n += 1
     except OSError as e:
         return {'n': n, 'errno': e.errno}
