@@ -338,18 +338,24 @@ static bool is_unknown_child(pid_t pid)
     return true;
 }
 
+bool bt_child_is_orphan(pid_t pid)
+{
+    bool unknown;
+
+    pthread_mutex_lock(&reaper.lock);
+    unknown = is_unknown_child(pid);
+    pthread_mutex_unlock(&reaper.lock);
+    return unknown && getpgid(pid) == pid && getsid(pid) == getsid(0);
+}
+
 int bt_child_adopt(pid_t pid, struct bt_mbox *to, struct bt_child_exit *on_exit)
 {
     struct child *c = bt_calloc(1, sizeof(*c));
-    bool known;
 
     if (c == NULL)
         return BT_ENOMEM;
     *c = (struct child){ .pid = pid, .group = true, .to = to, .on_exit = on_exit };
-    pthread_mutex_lock(&reaper.lock);
-    known = !is_unknown_child(pid);
-    pthread_mutex_unlock(&reaper.lock);
-    if (known) {
+    if (!bt_child_is_orphan(pid)) {
         bt_free(c);
         return bt_origin(BT_EINVAL, "a process to adopt is not an orphan of ours");
     }

@@ -55,9 +55,12 @@ int bt_child_adopt_orphans(void) BT_MUST_CHECK;
 /* +1 before a child is asked to leave a process behind, -1 when none will come: in
  * between no unknown child is reaped. A successful bt_child_adopt counts as -1. */
 void bt_child_expect(int change);
-/* Take such a process, the leader of its own group, for a child that was spawned here:
- * on_exit follows. 0, BT_ENOMEM, or BT_EINVAL: it is no child of ours that nobody has
- * registered; it may be anybody's process. */
+/* Whether pid is such a process: a child of ours that nobody has registered, the leader
+ * of its own group in our session. Whoever else says an id may mean anybody's process:
+ * ask before doing anything to it. Any thread. */
+bool bt_child_is_orphan(pid_t pid) BT_MUST_CHECK;
+/* Take such a process for a child that was spawned here: on_exit follows. 0, BT_ENOMEM,
+ * or BT_EINVAL: bt_child_is_orphan says no. */
 int bt_child_adopt(pid_t pid, struct bt_mbox *to,
                    struct bt_child_exit *on_exit) BT_MUST_CHECK;
 /* Signal the child's whole group (if new_group) or the child. Harmless after it ended but

@@ -230,7 +230,9 @@ static int begin_move(struct fm_launch *l, pid_t pid)
 
 void fm_launch_adopt(struct fm_launch *l, pid_t pid)
 {
-    int r = fm_cell_new(l->opts->limits, l->name, &l->cell);
+    /* The id is what the function's own code may have made of it. */
+    bool orphan = bt_child_is_orphan(pid);
+    int r = orphan ? fm_cell_new(l->opts->limits, l->name, &l->cell) : BT_EINVAL;
     bool slow = r == 0 && fm_cell_is_slow(l->cell);
 
     bt_list_remove(&l->link);

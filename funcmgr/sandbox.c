@@ -11,6 +11,8 @@
 #include "funcmgr/sandbox.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,9 +22,14 @@
 #include "core/landlock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "funcmgr/interp.h"
 
+/* Below /usr, /usr/local and where an interpreter is installed. Not all of it: the
+ * process itself may be there, with its configuration and its messages. */
+static const char *const prefix_read[] = { "bin",   "sbin",    "lib",   "lib32",
+                                           "lib64", "libexec", "share", "include" };
+/* Certificates, but not the keys beside them. */
 static const char *const system_read[] = {
-    "/usr",
     "/bin",
     "/sbin",
     "/lib",
@@ -33,8 +40,15 @@ static const char *const system_read[] = {
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/alternatives",
-    "/etc/ssl",
-    "/etc/pki",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/crypto-policies",
     "/etc/ca-certificates",
     "/etc/localtime",
     "/etc/timezone",
@@ -103,8 +117,19 @@ static int allow_list(const struct fm_limits *l, int fd,
     return r;
 }
 
-/* /opt/python/bin/python3 brings /opt/python; a program that lies alone brings its own
- * folder. */
+/* Not every machine has them all. */
+static void allow_prefix(int fd, const char *prefix)
+{
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(prefix_read); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", prefix, prefix_read[i]);
+        (void)!bt_landlock_allow(fd, path, BT_LANDLOCK_READ);
+    }
+}
+
+/* /opt/python/bin/python3 brings /opt/python/bin, /opt/python/lib and so on; an
+ * interpreter that lies alone brings its own folder; a program of exec only itself. */
 static int allow_interpreter(const struct fm_limits *l, int fd)
 {
     char *path = l->interp != NULL ? realpath(l->interp->path, NULL) : NULL;
@@ -114,12 +139,17 @@ static int allow_interpreter(const struct fm_limits *l, int fd)
     if (path == NULL)
         return 0;
     end = strrchr(path, '/');
-    if (end != NULL && end != path) {
+    if (l->interp->language == FM_N_LANGUAGES) {
+        r = allow(l, fd, path, BT_LANDLOCK_READ);
+    } else if (end != NULL && end != path) {
         *end = '\0';
         end = strrchr(path, '/');
-        if (end != NULL && end != path && strcmp(end, "/bin") == 0)
+        if (end != NULL && strcmp(end, "/bin") == 0) {
             *end = '\0';
-        r = allow(l, fd, path, BT_LANDLOCK_READ);
+            allow_prefix(fd, path);
+        } else {
+            r = allow(l, fd, path, BT_LANDLOCK_READ);
+        }
     }
     free(path); /* NOLINT: realpath's own */
     return r;
@@ -127,7 +157,8 @@ static int allow_interpreter(const struct fm_limits *l, int fd)
 
 static void allow_system(int fd)
 {
-    /* Not every machine has them all. */
+    allow_prefix(fd, "/usr");
+    allow_prefix(fd, "/usr/local");
     for (size_t i = 0; i < BT_ARRAY_LEN(system_read); i++)
         (void)!bt_landlock_allow(fd, system_read[i], BT_LANDLOCK_READ);
     for (size_t i = 0; i < BT_ARRAY_LEN(system_use); i++)

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 
 import raw
@@ -299,3 +300,45 @@ def logging_has_its_level(t):
         check("a debug line" not in log, "no debug line")
         check(re.search(r'level=error id=FUNC-LOG .*caught\\u000aTraceback.*KeyError', log), "a traceback")
         f.s.stop()
+
+
+# A template that says another process id than that of the process it made.
+LIAR = CODE + """
+if os.path.exists('f/victim'):
+    write = os.write
+    def lie(fd, said):
+        return write(fd, ('P' + open('f/victim').read()).encode() if said[:1] == b'P' else said)
+    os.write = lie
+"""
+
+
+@test
+def a_template_cannot_name_other_processes(t):
+    victim = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    try:
+        before = open("/proc/%d/limits" % victim.pid).read()
+        f = Forked(t, code="", fork="on", more="limits: {files: 64, memory: 64m, cpu: 50%},")
+        guards = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_guard(int(p), f.s.process.pid)]
+        equal(len(guards), 1, "the guard")
+        for pid in (victim.pid, f.s.process.pid, guards[0], 1 << 30):
+            seen = f.s.log().count("id=CORE-ERROR") + f.s.log().count("is not an orphan of ours")
+            with open(os.path.join(f.folder, "f", "victim"), "w") as out:
+                out.write(str(pid))
+            f.write(LIAR.replace("{imports}", "# %d" % pid))
+            f.send()
+            until(lambda: f.s.log().count("id=CORE-ERROR") + f.s.log().count("is not an orphan of ours") > seen, 20,
+                  "process %d is refused" % pid)
+            check(victim.poll() is None and f.s.process.poll() is None and alive(guards[0]), "nobody is ended")
+        equal(open("/proc/%d/limits" % victim.pid).read(), before, "limits of somebody else's process")
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def is_guard(pid, parent):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+    except OSError:
+        return False
+    return name == "baetyl-guard" and int(rest.split()[1]) == parent

@@ -477,7 +477,7 @@ def sandboxed(t):
         p.bad.error("Permission denied", do="write", path=path)
     check(not os.path.exists("/tmp/new"), "nothing was written")
     for path in filter(os.path.exists, (p.folder + "/baetyl.yml", p.folder + "/good/index.py", "/etc/shadow",
-                                        "/proc/1/environ")):
+                                        "/proc/1/environ", "/usr/local/etc", "/etc/ssl/private")):
         p.bad.error("Permission denied", do="read", path=path)
     check(p.bad.call(do="read", path="bad/index.py") > 0, "its code")
     equal(p.bad.call(do="who")["tmp"], os.path.join(p.folder, "data", "bad"))
@@ -555,3 +555,21 @@ def signals(t):
     if got == "killed":
         raise Skip("this kernel's Landlock does not hold signals")
     contains(got["errorMessage"], "not permitted")
+
+
+@test
+def sandboxed_program_in_bin(t):
+    """A program in WORK/bin does not open WORK, as an interpreter in /opt/x/bin would open what belongs to it."""
+    folder = t.folder()
+    os.mkdir(os.path.join(folder, "bin"))
+    with open(os.path.join(folder, "bin", "spy"), "w") as f:
+        f.write("#!/bin/sh\ncat bin/spy >/dev/null && echo its own code\ncat baetyl.yml && echo all the rest\necho done\n")
+        os.chmod(f.name, 0o755)
+    s = t.baetyl(HUB + "functions:\n  functions:\n    - {name: spy, runtime: exec, codedir: bin, handler: spy, "
+                 "sandbox: {enable: true}, instance: {min: 1}}\n", folder=folder, start=False)
+    s.start(wait=False)
+    log = until(lambda: ('line=done' in s.log() or "id=FUNC-SANDBOX" in s.log()) and s.log(), what="what it saw")
+    if "has no Landlock" in log:
+        raise Skip("this kernel has no Landlock")
+    contains(log, 'line="its own code"')
+    check('line="all the rest"' not in log, "the working directory is closed")
