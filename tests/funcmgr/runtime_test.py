@@ -76,7 +76,7 @@ def do_fork(event):
     return "once"
 def do_recurse(event): return do_recurse(event)
 def do_stdin(event): return sys.stdin.read()
-def do_context(event): return None
+def context_keys(event, context): return sorted(context)
 def do_text(event): return u"\\u00e4"
 def do_own(event): return {1: 1, None: 2, "true": 3, 2.5: 4}
 def do_nan(event): return [float("nan"), float("inf"), float("-inf")]
@@ -569,6 +569,10 @@ class Suite(object):
         self.expect("after closed output", rt.do("echo", value=1), (b"1", None))
         self.gone("hard exit", lambda: rt.do("hard_exit"))
         self.expect("status", rt.process.wait(SECONDS), 5)
+        rt.close()
+        rt = self.start("hostile.context_keys")
+        self.expect("context", json.loads(rt.call(b"")[0].decode()), [
+            "functionInvokeID", "functionName", "invokeid", "messageQOS", "messageTimestamp", "messageTopic"])
         rt.close()
         rt = self.start("pkg.mod.handler")
         self.expect("dotted", json.loads(rt.call(b"5")[0]), [1, 5, True, 1700000000])
