@@ -370,6 +370,22 @@ def is_library(name, folders):
             name in getattr(sys, "stdlib_module_names", ()) or any(has_module(p, name) for p in folders))
 
 
+def cache_no_young_code():
+    """Python takes compiled code for current when the second and the size of its source agree. Code that is loaded
+    right after a change may change again within that second, so it is not kept."""
+    try:
+        import time
+        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+        keep = loader._cache_bytecode
+    except (KeyError, AttributeError):
+        return
+
+    def keep_old(self, source_path, bytecode_path, data):
+        if time.time() - os.stat(source_path).st_mtime > 2:
+            keep(self, source_path, bytecode_path, data)
+    loader._cache_bytecode = keep_old
+
+
 def load(handler, codedir):
     """The handler's function. Python's own modules come first, then the folder of the code, then installed ones."""
     module, _, function = handler.rpartition(".")
@@ -383,6 +399,7 @@ def load(handler, codedir):
     sys.meta_path.insert(0, LoggingFinder())
     if not PY2:
         sys.meta_path.append(SiteFinder())
+        cache_no_young_code()
     top = module.partition(".")[0]
     if has_module(folder, top) and is_library(top, library):
         module = more().load_namesake(module, folder)

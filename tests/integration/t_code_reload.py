@@ -92,6 +92,17 @@ def python_code_is_loaded_again(t):
 
 
 @test
+def python_code_of_the_same_second_and_size(t):
+    """Python's own cache would take it for unchanged."""
+    f = Function(t)
+    path, second = os.path.join(f.folder, "code", "index.py"), int(time.time())
+    for version in range(5, 8):
+        write(f.folder, "index.py", PYTHON.replace("VERSION", str(version)))
+        os.utime(path, (second, second))
+        f.becomes(version)
+
+
+@test
 def node_code_is_loaded_again(t):
     need_tool("node")
     f = Function(t, "node", text=NODE, name="index.js")
