@@ -22,6 +22,7 @@ struct fm_rule_slot {
     struct bt_list link; /* the manager's rules */
     struct fm_manager *m;
     struct fm_rule rule;
+    const struct fm_rule_conf *takes; /* what it becomes, while a reload is applied */
     bool drained;
 };
 

@@ -163,6 +163,7 @@ static void add_rule(struct fm_manager *m, const struct fm_rule_conf *c)
     }
     if (fm_build_rule(m, c, &slot) != 0)
         return;
+    slot->takes = c;
     say_rule("rule added", c);
     fm_rule_open(&slot->rule);
 }
@@ -187,6 +188,17 @@ static void change_rule(struct fm_manager *m, struct fm_rule *rule,
                "function=%s reason=\"out of memory\"", c->function);
 }
 
+/* A rule of the configuration for each one there is, and the other way round. Of rules
+ * without a client id several may look alike. */
+static bool takes(const struct fm_rule_slot *slot, const struct fm_rule_conf *c,
+                  bool unchanged)
+{
+    const struct fm_rule *rule = &slot->rule;
+
+    return slot->takes == NULL && !rule->closing && same_session(rule->conf, c) &&
+           (!unchanged || same_rule(rule->conf, c));
+}
+
 static struct fm_rule_slot *find_rule(struct fm_manager *m, const struct fm_rule_conf *c)
 {
     struct bt_list *it;
@@ -194,21 +206,40 @@ static struct fm_rule_slot *find_rule(struct fm_manager *m, const struct fm_rule
     bt_list_for_each (it, &m->rules) {
         struct fm_rule_slot *slot = bt_list_entry(it, struct fm_rule_slot, link);
 
-        if (!slot->rule.closing && same_session(slot->rule.conf, c))
+        if (slot->takes == c)
             return slot;
     }
     return NULL;
 }
 
-static bool rule_is_wanted(const struct fm_conf *conf, const struct fm_rule_conf *have)
+static void match_rule(struct fm_manager *m, const struct fm_rule_conf *c, bool unchanged)
+{
+    struct bt_list *it;
+
+    if (find_rule(m, c) != NULL)
+        return;
+    bt_list_for_each (it, &m->rules) {
+        struct fm_rule_slot *slot = bt_list_entry(it, struct fm_rule_slot, link);
+
+        if (takes(slot, c, unchanged)) {
+            slot->takes = c;
+            return;
+        }
+    }
+}
+
+/* Those that stay as they are come first. */
+static void match_rules(struct fm_manager *m, const struct fm_conf *conf)
 {
     const struct fm_rule_conf *c = conf->rules.items;
+    struct bt_list *it;
 
-    for (size_t i = 0; i < conf->rules.n; i++) {
-        if (same_session(have, &c[i]))
-            return true;
-    }
-    return false;
+    bt_list_for_each (it, &m->rules)
+        bt_list_entry(it, struct fm_rule_slot, link)->takes = NULL;
+    for (size_t i = 0; i < conf->rules.n; i++)
+        match_rule(m, &c[i], true);
+    for (size_t i = 0; i < conf->rules.n; i++)
+        match_rule(m, &c[i], false);
 }
 
 static void remove_old(struct fm_manager *m, const struct fm_conf *conf)
@@ -216,12 +247,12 @@ static void remove_old(struct fm_manager *m, const struct fm_conf *conf)
     struct bt_list *it, *next;
 
     bt_list_for_each_safe (it, next, &m->rules) {
-        struct fm_rule *rule = &bt_list_entry(it, struct fm_rule_slot, link)->rule;
+        struct fm_rule_slot *slot = bt_list_entry(it, struct fm_rule_slot, link);
 
-        if (rule->closing || rule_is_wanted(conf, rule->conf))
+        if (slot->rule.closing || slot->takes != NULL)
             continue;
-        say_rule("rule removed", rule->conf);
-        fm_rule_close(rule);
+        say_rule("rule removed", slot->rule.conf);
+        fm_rule_close(&slot->rule);
     }
     bt_list_for_each (it, &m->pools) {
         struct fm_pool_slot *slot = bt_list_entry(it, struct fm_pool_slot, link);
@@ -250,6 +281,7 @@ static void apply(struct fm_task *task)
     if (!m->stopping) {
         for (size_t i = 0; i < p->n; i++)
             apply_function(m, &p->changes[i]);
+        match_rules(m, p->conf);
         for (size_t i = 0; i < p->conf->rules.n; i++) {
             struct fm_rule_slot *slot = find_rule(m, &c[i]);
 

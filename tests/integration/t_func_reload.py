@@ -227,3 +227,29 @@ def many_reloads_and_a_stop(t):
     equal(sorted(m.reply()[1]["n"] for _ in range(8)), list(range(8)), "results")
     m.reload([], [])
     equal(m.s.stop(), 0, "exit status")
+
+
+@test
+def rules_that_look_alike(t):
+    """Without a client id, with the same subscription and function: each keeps its own target."""
+    alike = [rule(client="", out="out/a"), rule(client="", out="out/b")]
+    m = Manager(t, alike, [function()])
+
+    def topics(n, want):
+        m.send(n=n)
+        got = sorted(m.reply()[0] for _ in want)
+        equal(got, want, "targets")
+
+    topics(1, ["out/a", "out/b"])
+    m.reload(alike, [function(who="two")])
+    m.says("function changed")
+    topics(2, ["out/a", "out/b"])
+    m.reload([alike[1], rule(client="", out="out/c")], [function(who="two")])
+    m.says("rule changed")
+    topics(3, ["out/b", "out/c"])
+    m.reload([alike[1]], [function(who="two")])
+    m.says("rule removed")
+    topics(4, ["out/b"])
+    m.send(n=5)
+    equal(m.reply()[0], "out/b", "only one answers")
+    equal(m.s.log().count("FUNC-SESSION"), 0, "no session was lost")
