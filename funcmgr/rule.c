@@ -41,8 +41,10 @@ static void pace(struct fm_rule *rule)
     bool low =
         rule->n_qos0 <= FM_RULE_MAX_JOBS / 4 && rule->n_bytes <= FM_RULE_MAX_BYTES / 4;
 
+    bool strict = rule->pool->conf->order == FM_ORDER_STRICT;
+
     if (rule->link == NULL || rule->link->ops->pause == NULL ||
-        rule->pool->conf->order == FM_ORDER_STRICT || (rule->paused ? !low : !full))
+        (rule->paused ? !low && !strict : !full || strict))
         return;
     rule->paused = !rule->paused;
     rule->link->ops->pause(rule->link, rule->paused);
@@ -158,6 +160,8 @@ static void on_closed(void *arg, unsigned reason)
         rule->pause = 0;
     close_link(rule);
     fm_jobs_detach(rule);
+    if (rule->closing)
+        fm_jobs_close(rule); /* no session will take the results that wait for one */
     reopen_later(rule);
 }
 
@@ -312,6 +316,7 @@ int fm_rule_reconfigure(struct fm_rule *rule, const struct fm_rule_conf *conf,
     rule->pool = pool;
     if (rule->link == NULL)
         return 0; /* it is opened later */
+    pace(rule);
     ask_limits(rule);
     if (must_reopen(rule, old)) {
         close_link(rule);

@@ -248,7 +248,7 @@ static bool may_retry(const struct fm_job *job, enum fm_outcome outcome)
 {
     bool any = job->rule->conf->retry_on == FM_RETRY_ANY;
 
-    if (job->attempts == 0 || job->rule->closing)
+    if (job->attempts == 0)
         return false;
     return outcome == FM_BROKEN ||
            (any &&
@@ -275,16 +275,23 @@ static void drop(struct fm_job *job)
     end(job, true);
 }
 
+/* The broker keeps its message, so the attempts that are left can wait for the next
+ * start.
+ */
+static bool stays(const struct fm_job *job)
+{
+    return job->delivery.qos > 0 && !job->rule->clean;
+}
+
 static void on_done(struct fm_call *c, const struct fm_result *result)
 {
     struct fm_job *job = bt_container_of(c, struct fm_job, call);
 
-    if (result->outcome != FM_STOPPED && !job->unwanted &&
-        may_retry(job, result->outcome)) {
+    bool again = may_retry(job, result->outcome);
+
+    if (again && !job->unwanted && !job->rule->closing)
         retry(job);
-        return;
-    }
-    if (result->outcome == FM_STOPPED || job->unwanted)
+    else if (result->outcome == FM_STOPPED || job->unwanted || (again && stays(job)))
         end(job, false);
     else if (result->outcome == FM_OVERLOADED)
         drop(job);

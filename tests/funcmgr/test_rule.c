@@ -75,8 +75,16 @@ TEST(qos_0_stops_the_link)
     deliver(0, "c");
     CHECK_INT(paused, -1);
     function.order = FM_ORDER_NONE;
-    rule.n_qos0 = 1;
+    rule.n_qos0 = FM_RULE_MAX_JOBS / 2;
+    deliver(0, "d");
+    CHECK_INT(paused, 1);
+    function.order = FM_ORDER_STRICT; /* by a reload */
+    CHECK_INT(fm_rule_reconfigure(&rule, &conf, &the_pool), 0);
+    CHECK_INT(paused, 0);
+    function.order = FM_ORDER_NONE;
+    rule.n_qos0 = 2;
     answer(FM_OK, "");
+    answer_call(calls[2], FM_OK, "");
     rule.link->ops = &fm_link_hub_ops;
     end_rule();
 }
@@ -133,6 +141,25 @@ TEST(closing_takes_no_more)
     answer(FM_OK, "x");
     published(0);
     CHECK(hub_saw.acks == 2 && hub_saw.ack_ok && n_drained == 1);
+    fm_rule_deinit(&rule);
+}
+
+/* The results of a rule that closes are given up with its session: nobody opens it again.
+ */
+TEST(closing_ends_with_the_session)
+{
+    configure(1);
+    begin_rule();
+    deliver(1, "published");
+    answer(FM_OK, "x");
+    deliver(1, "runs");
+    fm_rule_close(&rule);
+    CHECK_INT(n_drained, 0);
+    opened.on_closed(opened.arg, 0x8e);
+    CHECK(rule.n_jobs == 1 && n_drained == 0);
+    answer(FM_OK, "y");
+    CHECK(hub_saw.publishes == 1 && n_drained == 1 && hub_saw.owed == 0);
+    CHECK(!bt_timer_active(&rule.reopen_timer));
     fm_rule_deinit(&rule);
 }
 
