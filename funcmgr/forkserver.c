@@ -152,6 +152,11 @@ static void cannot_fork(struct fm_template *t, enum bt_log_level level, const ch
 {
     struct fm_fork *f = t->owner;
 
+    if (t->retire) { /* of earlier code: that says nothing about the present one */
+        stop(t);
+        give_back(t);
+        return;
+    }
     bt_log(level, "FUNC-FORK", "a function is not forked, its instances start one by one",
            "function=%s reason=" BT_LOG_Q, f->opts.function, why);
     f->cannot = true;
@@ -160,14 +165,56 @@ static void cannot_fork(struct fm_template *t, enum bt_log_level level, const ch
     spawn_all(f);
 }
 
+static void got_process(struct fm_template *t, pid_t pid)
+{
+    struct fm_fork *f = t->owner;
+    struct fm_launch *l = bt_steal(t->asked);
+
+    t->has_forked = true;
+    f->n_failed = 0;
+    bt_timer_stop(loop_of(f), &t->timer);
+    if (t->retire)
+        stop(t);
+    fm_launch_adopt(l, pid);
+}
+
+/* The process id in an answer, or 0. */
+static pid_t process_in(const char *text)
+{
+    char *end;
+    long pid = text[0] == 'P' ? strtol(text + 1, &end, 10) : 0;
+
+    return pid > 1 && pid <= INT32_MAX && *end == '\0' ? (pid_t)pid : 0;
+}
+
+/* A process that was made is taken although the template has ended since: the one that
+ * would be started in its place has the same pipes. One that has not answered by now
+ * cannot any more, and ends before it touches them. */
+static void take_last_answer(struct fm_template *t)
+{
+    char text[64];
+    ssize_t n;
+
+    if (t->asked == NULL || t->fd < 0)
+        return;
+    (void)shutdown(t->fd, SHUT_RDWR);
+    while (t->asked != NULL && (n = recv(t->fd, text, sizeof(text) - 1, 0)) > 0) {
+        text[n] = '\0';
+        if (process_in(text) != 0)
+            got_process(t, process_in(text));
+    }
+}
+
 /* It ended, or cannot go on. */
 static void lost(struct fm_template *t, const char *why)
 {
     struct fm_fork *f = t->owner;
 
+    if (t->state != STOPPING)
+        take_last_answer(t);
     if (t->state == STOPPING)
         return;
-    if (!t->has_forked && ++f->n_failed >= FM_FORK_TRIES) {
+    if (!t->retire && !t->has_forked && ++f->n_failed >= FM_FORK_TRIES) {
         cannot_fork(t, BT_LOG_WARN, why);
         return;
     }
@@ -254,33 +301,17 @@ static void got_frame(struct fm_template *t, const uint8_t *data, size_t len)
         lost(t, "it sent an invalid frame");
 }
 
-static void got_process(struct fm_template *t, pid_t pid)
-{
-    struct fm_fork *f = t->owner;
-    struct fm_launch *l = bt_steal(t->asked);
-
-    t->has_forked = true;
-    f->n_failed = 0;
-    bt_timer_stop(loop_of(f), &t->timer);
-    if (t->retire)
-        stop(t);
-    fm_launch_adopt(l, pid);
-}
-
 /* P and a process id; E and why it could not fork; N and why it never will. */
 static void got_answer(struct fm_template *t, const char *text)
 {
-    char *end;
-    long pid = strtol(text + 1, &end, 10);
-
     if (text[0] == 'N')
         cannot_fork(t, BT_LOG_INFO, text + 1);
     else if (text[0] == 'E')
         lost(t, text + 1);
     else if (t->asked == NULL)
         lost(t, "it sent an answer that is not due");
-    else if (text[0] == 'P' && *end == '\0' && pid > 1 && pid <= INT32_MAX)
-        got_process(t, (pid_t)pid);
+    else if (process_in(text) != 0)
+        got_process(t, process_in(text));
     else
         lost(t, "it sent an invalid answer");
 }

@@ -230,12 +230,18 @@ static int begin_move(struct fm_launch *l, pid_t pid)
 
 void fm_launch_adopt(struct fm_launch *l, pid_t pid)
 {
-    /* The id is what the function's own code may have made of it. */
-    bool orphan = bt_child_is_orphan(pid);
-    int r = orphan ? fm_cell_new(l->opts->limits, l->name, &l->cell) : BT_EINVAL;
-    bool slow = r == 0 && fm_cell_is_slow(l->cell);
+    bool slow;
+    int r;
 
     bt_list_remove(&l->link);
+    if (l->cancelled) { /* the limits may have gone with their configuration */
+        register_process(l, pid, BT_ECLOSED);
+        return;
+    }
+    /* The id is what the function's own code may have made of it. */
+    r = bt_child_is_orphan(pid) ? fm_cell_new(l->opts->limits, l->name, &l->cell)
+                                : BT_EINVAL;
+    slow = r == 0 && fm_cell_is_slow(l->cell);
     if (slow)
         r = begin_move(l, pid);
     else if (r == 0)
