@@ -264,7 +264,8 @@ static int take_head(struct api_conn *c)
     memcpy(q->method, head.method.ptr, head.method.len);
     if (head.query.len > 0)
         memcpy(q->query, head.query.ptr, head.query.len);
-    q->keep_alive = head.keep_alive;
+    /* No route answers HEAD; the refusal has a body, which its client does not expect. */
+    q->keep_alive = head.keep_alive && !bt_http_is(head.method, "HEAD");
     q->pub = (struct bt_api_req){
         .method = q->method,
         .path = q->path,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/error.h"
@@ -29,6 +30,16 @@ static int token_fails(const char *path, const char *why)
     return BT_ECONF;
 }
 
+/* Whoever reads it may call. */
+static void warn_if_open(int fd, const char *path)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+        bt_log(BT_LOG_WARN, "FUNC-TOKEN-OPEN", "every user can read the token",
+               "file=" BT_LOG_Q, path);
+}
+
 /* The file's text without white space at its ends. */
 static int read_token(const char *path, char **out)
 {
@@ -39,6 +50,8 @@ static int read_token(const char *path, char **out)
     int saved = errno;
     size_t len;
 
+    if (n >= 0)
+        warn_if_open(fd, path);
     if (fd >= 0)
         (void)close(fd);
     if (n < 0)
@@ -152,8 +165,8 @@ int fm_calls_init(struct fm_calls *calls, const struct fm_calls_env *env,
         .env = *env,
         .conf = &conf->http,
         .control = control,
-        .control_face = { calls, false },
-        .http_face = { calls, true },
+        .control_face = { .calls = calls },
+        .http_face = { .calls = calls, .remote = true },
         .routes = { { .method = "GET", .path = "/v1/functions", .handle = fm_http_list },
                     { .method = "GET", .path = PREFIX, .handle = fm_http_one },
                     { .method = "POST",

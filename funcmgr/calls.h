@@ -15,7 +15,8 @@
 #include "funcmgr/funcmgr.h"
 #include "funcmgr/pool.h"
 
-/* Calls by HTTP under way, also those whose client went away. */
+/* Calls by HTTP under way, also those whose client went away; of each server, so that
+ * the callers of the one cannot take the other's. */
 #define FM_MAX_HTTP_CALLS 1024u
 #define FM_MAX_CALL_TOPIC 1024u /* of the context, with its end */
 /* An error message repeats an input up to this size. */
@@ -36,7 +37,8 @@ struct fm_calls;
 /* One server's view: the routes' arg. */
 struct fm_face {
     struct fm_calls *calls;
-    bool remote; /* functions can keep out of it */
+    bool remote;              /* functions can keep out of it */
+    _Atomic uint32_t n_calls; /* under way */
 };
 
 struct fm_calls {
@@ -45,8 +47,7 @@ struct fm_calls {
     struct bt_api *control, *http; /* NULL: there is none */
     struct fm_face control_face, http_face;
     struct bt_api_route routes[3];
-    char *token;              /* owned */
-    _Atomic uint32_t n_calls; /* under way */
+    char *token; /* owned */
 };
 
 /* Main thread, all of these. `conf` outlives the calls. Binds the addresses; 0 or a fatal

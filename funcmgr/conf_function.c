@@ -16,7 +16,9 @@ static const char *const fork_kinds[] = { "auto", "on", "off", NULL }; /* fm_for
 
 static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "name", STRING, name, NULL,
-                "Name of the function.", .flags = BT_CONF_REQUIRED, .max = 255),
+                "Name of the function, without white space.",
+                .match = "^[^[:space:][:cntrl:]]+$", .flags = BT_CONF_REQUIRED,
+                .max = 255),
     BT_CONF_ROW(struct fm_function_conf, "runtime", STRING, runtime, NULL,
                 "Interpreter: python, python2, python2.7, python3, python3.11, node, "
                 "node20 and the like, or an absolute path; or sql; or exec, for any "

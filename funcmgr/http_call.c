@@ -46,7 +46,7 @@ static struct bt_slice slice_of(const char *s)
 
 static void free_call(struct http_call *h)
 {
-    atomic_fetch_sub(&h->face->calls->n_calls, 1);
+    atomic_fetch_sub(&h->face->n_calls, 1);
     bt_free(h);
 }
 
@@ -215,11 +215,11 @@ static struct http_call *new_call(struct fm_face *face, struct bt_api_req *req,
 }
 
 /* Whether another call may be under way. */
-static bool enter(struct fm_calls *calls)
+static bool enter(struct fm_face *face)
 {
-    if (atomic_fetch_add(&calls->n_calls, 1) < FM_MAX_HTTP_CALLS)
+    if (atomic_fetch_add(&face->n_calls, 1) < FM_MAX_HTTP_CALLS)
         return true;
-    atomic_fetch_sub(&calls->n_calls, 1);
+    atomic_fetch_sub(&face->n_calls, 1);
     return false;
 }
 
@@ -235,13 +235,13 @@ void fm_http_call(void *arg, struct bt_api_req *req)
         bt_api_refuse(req, 404, "expected /v1/functions/NAME/call");
         return;
     }
-    if (!enter(face->calls)) {
+    if (!enter(face)) {
         bt_api_refuse(req, 429, "too many calls are under way");
         return;
     }
     h = new_call(face, req, len - cut);
     if (h == NULL) {
-        atomic_fetch_sub(&face->calls->n_calls, 1);
+        atomic_fetch_sub(&face->n_calls, 1);
         bt_api_refuse(req, 503, "out of memory");
         return;
     }

@@ -77,6 +77,9 @@ TEST(wrong_values)
     refused(FUNCTION ", instance: {min: 3, max: 2}}]\n", "3 is more than instance.max");
     refused(FUNCTION "}, {name: f, runtime: node, handler: a.b, codedir: c}]\n",
             "more than one function \"f\"");
+    refused("functions: [{name: \"f\\n/etc\", runtime: sql, handler: 'select 1'}]\n",
+            "name");
+    refused("functions: [{name: a b, runtime: sql, handler: 'select 1'}]\n", "name");
     refused("functions: [{name: f, service: s}]\n",
             "the function needs all of runtime, handler and codedir");
     refused("functions: [{name: f, runtime: node, handler: nodot, codedir: c}]\n",

@@ -239,6 +239,22 @@ def address_with_a_token(t):
 
 
 @test
+def head_ends_the_connection(t):
+    f = Calls(t, "listen: ['tcp://127.0.0.1:0']")
+    with socket.create_connection(("127.0.0.1", f.port()), timeout=5 * SLOW) as c:
+        c.sendall(b"HEAD /v1/functions HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = b""
+        while True:
+            more = c.recv(4096)
+            if not more:
+                break
+            got += more
+    got = got.decode()
+    contains(got, "405 ")
+    contains(got, "Connection: close")
+
+
+@test
 def without_a_token_no_browser_page(t):
     f = Calls(t, "listen: ['tcp://127.0.0.1:0']")
     equal(f.post(b"hello", None), (200, b"hello"), "from here")
@@ -251,12 +267,18 @@ def token_file_and_hidden_function(t):
     path = os.path.join(folder, "token")
     with open(path, "w") as out:
         out.write("  " + TOKEN + "\n")
+    os.chmod(path, 0o644)
     f = Calls(t, "listen: ['tcp://127.0.0.1:0', 'tcp://[::1]:0'], tokenfile: %s" % path, functions="    - "
               "{name: hidden, runtime: python3, handler: index.handler, codedir: py, calls: {http: false}}\n")
     equal(f.post(b"hello"), (200, b"hello"), "token")
     equal(f.post(b"hello", name="hidden")[0], 404, "hidden there")
     equal(f.call(b"hello", name="hidden")[0], 200, "not at the control socket")
     until(lambda: len(f.addresses()) == 2, what="two addresses")
+    contains(f.s.log(), "id=FUNC-TOKEN-OPEN")
+    os.chmod(path, 0o640)
+    f.s.process.send_signal(signal.SIGHUP)
+    until(lambda: "id=CORE-RELOAD" in f.s.log(), what="a reload")
+    equal(f.s.log().count("id=FUNC-TOKEN-OPEN"), 1, "warnings")
 
 
 @test
@@ -270,6 +292,10 @@ def addresses_that_are_refused(t):
             ("listen: ['ftp://127.0.0.1:0']", "expected tcp://HOST:PORT"),
             ("listen: ['tcp://127.0.0.1']", "expected tcp://HOST:PORT"),
             ("listen: ['tcp://127.0.0.1:0'], token: short", "token"),
+            ("listen: ['tcp://[::]:0']", "needs a token"),
+            ("listen: ['tcp://[::ffff:127.0.0.1]:0']", "needs a token"),
+            ("listen: ['tcp://0:0']", "needs a token"),
+            ("listen: ['tcp://127.0.0.1.example.com:0']", "needs a token"),
             ("listen: [], token: %s, tokenfile: x" % TOKEN, "both given")):
         path = os.path.join(folder, "c.yml")
         with open(path, "w") as out:
@@ -516,7 +542,8 @@ def hostile_requests(t):
 
 @test
 def many_requests_are_bounded(t):
-    f = Calls(t, "listen: ['tcp://127.0.0.1:0'], connections: 200")
+    f = Calls(t, "listen: ['tcp://127.0.0.1:0'], connections: 200",
+              functions="    - {name: sql, runtime: sql, handler: 'select 1 as one'}\n")
     port = f.port()
     request = b"POST /v1/functions/py/call HTTP/1.1\r\nHost: x\r\nContent-Length: 21\r\n\r\n" + b'{"do":"sleep","s":60}'
     # Each client sends and goes; what it asked for stays under way.
@@ -542,8 +569,9 @@ def many_requests_are_bounded(t):
     with open("/proc/%d/status" % f.s.process.pid) as status:
         rss = int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
     check(rss < 200000 or SLOW > 1, "memory is %d kB" % rss)
-    status, kind, body = f.call(b"1")
+    status, body = f.post(b"1", None)
     equal((status, json.loads(body.decode())["error"]), (429, "too many calls are under way"), "answer")
+    equal(f.call({}, name="sql")[0], 200, "the control socket has calls of its own")
     with socket.create_connection(("127.0.0.1", port), timeout=5):
         pass
     equal(api.request(f.s, "/v1/version")[0], 200, "the control socket answers")
