@@ -97,25 +97,13 @@ int bt_app_select(const struct bt_app_modules *modules, const char *names,
     }
 }
 
-/* Whether the top level has this key, also as the first part of a key with dots. */
-static bool has_key(const struct bt_yaml_node *root, const char *key)
-{
-    size_t n = strlen(key);
-
-    for (const struct bt_yaml_node *c = root->first; c != NULL; c = c->next) {
-        if (strncmp(c->key, key, n) == 0 && (c->key[n] == '\0' || c->key[n] == '.'))
-            return true;
-    }
-    return false;
-}
-
 static unsigned sections_given(const struct bt_app_modules *modules,
                                const struct bt_yaml_node *root)
 {
     unsigned given = 0;
 
     for (size_t i = 0; i < modules->n; i++)
-        given |= (unsigned)has_key(root, modules->items[i].section) << i;
+        given |= (unsigned)bt_yaml_has(root, modules->items[i].section) << i;
     return given;
 }
 
@@ -131,7 +119,7 @@ static bool is_own_file(const struct bt_app_module *m, const struct bt_yaml_node
         const struct bt_yaml_node *node = bt_yaml_get(root, k->key);
 
         if (k->only_list ? node != NULL && node->kind == BT_YAML_LIST
-                         : has_key(root, k->key))
+                         : bt_yaml_has(root, k->key))
             return true;
     }
     return false;
@@ -198,7 +186,7 @@ static bool is_of_master(const struct bt_yaml_node *root)
     bool found = false;
 
     for (size_t i = 0; i < BT_ARRAY_LEN(keys); i++)
-        found |= has_key(root, keys[i]);
+        found |= bt_yaml_has(root, keys[i]);
     return found;
 }
 

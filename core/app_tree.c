@@ -17,21 +17,10 @@
 
 /* ---- conf.yml ---- */
 
-static bool has_key(const struct bt_yaml_node *root, const char *key)
-{
-    size_t n = strlen(key);
-
-    for (const struct bt_yaml_node *c = root->first; c != NULL; c = c->next) {
-        if (strncmp(c->key, key, n) == 0 && (c->key[n] == '\0' || c->key[n] == '.'))
-            return true;
-    }
-    return false;
-}
-
 bool bt_app_tree_is(const struct bt_yaml_node *root)
 {
     if (root != NULL && root->kind == BT_YAML_MAP &&
-        (has_key(root, "services") || has_key(root, "mode")))
+        (bt_yaml_has(root, "services") || bt_yaml_has(root, "mode")))
         return true;
     return (root == NULL || root->kind == BT_YAML_MAP) &&
            access(BT_APP_APPLICATION, F_OK) == 0;
@@ -196,7 +185,7 @@ static int join_logger(struct bt_app_tree *tree, struct bt_yaml *doc, size_t *n)
         logger = one;
         ++*n;
     }
-    if (*n != 1 || has_key(root, "logger"))
+    if (*n != 1 || bt_yaml_has(root, "logger"))
         return 0;
     *n = 0;
     return bt_yaml_put(doc, root, "logger", logger);
@@ -209,7 +198,7 @@ static int finish_logger(struct bt_app_tree *tree, struct bt_yaml *doc)
     int r = join_logger(tree, doc, &n);
 
     logger = bt_yaml_get(root, "logger");
-    if (r == 0 && logger == NULL && !has_key(root, "logger")) {
+    if (r == 0 && logger == NULL && !bt_yaml_has(root, "logger")) {
         logger = bt_yaml_new_map(doc, root->pos);
         r = logger != NULL ? bt_yaml_put(doc, root, "logger", logger) : BT_ENOMEM;
     }
@@ -289,7 +278,7 @@ static int read_application(struct bt_app_tree *tree, struct bt_yaml **doc,
     struct bt_yaml_node *root = bt_yaml_root(*doc);
     int r = 0;
 
-    if (root != NULL && has_key(root, "services")) {
+    if (root != NULL && bt_yaml_has(root, "services")) {
         *application = *doc;
         r = bt_conf_read_text(tree->ctx, "etc/baetyl/conf.yml", "{}", 2, doc);
         tree->file = tree->ctx->sources[root->pos.source].file;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The caller must look at the result. */
 #define BT_MUST_CHECK __attribute__((warn_unused_result))
@@ -35,5 +36,35 @@ struct bt_slice {
     const uint8_t *ptr;
     size_t len;
 };
+
+/* The bytes of a string; of NULL none. */
+static inline struct bt_slice bt_slice_of(const char *s)
+{
+    return (struct bt_slice){ (const uint8_t *)s, s != NULL ? strlen(s) : 0 };
+}
+
+/* Whether there is a string with anything in it. */
+static inline bool bt_given(const char *s)
+{
+    return s != NULL && s[0] != '\0';
+}
+
+/* 0 to 15, or -1. */
+static inline int bt_hex_digit(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The order of the bytes, as with strcmp. */
+static inline int bt_slice_compare(struct bt_slice a, struct bt_slice b)
+{
+    size_t n = BT_MIN(a.len, b.len);
+    int c = n > 0 ? memcmp(a.ptr, b.ptr, n) : 0;
+
+    return c != 0 || a.len == b.len ? c : a.len < b.len ? -1 : 1;
+}
 
 #endif

@@ -101,6 +101,19 @@ void bt_buf_consume(struct bt_buf *b, size_t n)
         memmove(b->data, b->data + n, b->len);
 }
 
+int bt_buf_keep(struct bt_buf *b, struct bt_slice rest)
+{
+    int r = 0;
+
+    if (b->len > 0)
+        bt_buf_consume(b, b->len - rest.len);
+    else if (rest.len > 0)
+        r = bt_buf_append(b, rest.ptr, rest.len);
+    if (b->len == 0)
+        bt_buf_deinit(b);
+    return r;
+}
+
 char *bt_buf_steal_str(struct bt_buf *b)
 {
     uint8_t *data = bt_realloc(b->data, b->len + 1);

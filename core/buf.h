@@ -21,6 +21,9 @@ int bt_buf_append_u8(struct bt_buf *b, uint8_t v) BT_MUST_CHECK;
 int bt_buf_printf(struct bt_buf *b, const char *fmt, ...) BT_PRINTF(2, 3) BT_MUST_CHECK;
 /* Drop n bytes (n <= len) from the front. */
 void bt_buf_consume(struct bt_buf *b, size_t n);
+/* Make rest, the end of what b holds or, when b is empty, other bytes, all that b holds;
+ * nothing of it frees the memory. As bt_buf_append. */
+int bt_buf_keep(struct bt_buf *b, struct bt_slice rest) BT_MUST_CHECK;
 /* A NUL-terminated string owned by the caller; empties the buffer. NULL when out of
  * memory. */
 char *bt_buf_steal_str(struct bt_buf *b) BT_MUST_CHECK;

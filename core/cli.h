@@ -105,4 +105,11 @@ int bt_cmd_passwd(int argc, char **argv);
 int bt_cmd_pub(int argc, char **argv);
 int bt_cmd_sub(int argc, char **argv);
 
+/* Which process a command asks; for options with `workdir` and `socket`. */
+#define BT_CLI_SOCKET_OPTS(type)                                               \
+    BT_CLI_OPT(type, "workdir", 'w', STRING, workdir, "DIR",                   \
+               "Working directory of the process; default: the current one."), \
+        BT_CLI_OPT(type, "socket", 0, STRING, socket, "FILE",                  \
+                   "Its control socket; default: " BT_API_SOCKET ".")
+
 #endif

@@ -23,12 +23,6 @@ struct options {
     bool json;
 };
 
-#define COMMON_OPTS                                                            \
-    BT_CLI_OPT(struct options, "workdir", 'w', STRING, workdir, "DIR",         \
-               "Working directory of the process; default: the current one."), \
-        BT_CLI_OPT(struct options, "socket", 0, STRING, socket, "FILE",        \
-                   "Its control socket; default: " BT_API_SOCKET ".")
-
 static const struct bt_cli_opt call_opts[] = {
     BT_CLI_OPT(struct options, "file", 'f', STRING, file, "FILE",
                "Send what the file holds."),
@@ -38,11 +32,11 @@ static const struct bt_cli_opt call_opts[] = {
                .max = 2),
     BT_CLI_OPT(struct options, "timeout", 0, STRING, timeout, "TIME",
                "Wait for so long, as in 2s; at most the function's own time-out."),
-    COMMON_OPTS,
+    BT_CLI_SOCKET_OPTS(struct options),
 };
 static const struct bt_cli_opt functions_opts[] = {
     BT_CLI_OPT(struct options, "json", 0, FLAG, json, NULL, "Print JSON."),
-    COMMON_OPTS,
+    BT_CLI_SOCKET_OPTS(struct options),
 };
 static const struct bt_cli_usage call_usage = {
     .name = "call",

@@ -122,14 +122,6 @@ int cmd_mqtt_properties(const struct bt_cli_usage *usage, int argc, char **argv,
     return kept;
 }
 
-static int hex_digit(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
-
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
 /* %41 becomes A, in place. False for anything else behind a percent sign, and for a NUL.
  */
 static bool unescape(char *s)
@@ -138,7 +130,7 @@ static bool unescape(char *s)
 
     for (; *s != '\0'; s++) {
         if (*s == '%') {
-            int high = hex_digit(s[1]), low = high >= 0 ? hex_digit(s[2]) : -1;
+            int high = bt_hex_digit(s[1]), low = high >= 0 ? bt_hex_digit(s[2]) : -1;
 
             if (low < 0 || high + low == 0)
                 return false;

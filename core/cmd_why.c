@@ -18,12 +18,6 @@ struct options {
     bool json;
 };
 
-#define COMMON_OPTS                                                            \
-    BT_CLI_OPT(struct options, "workdir", 'w', STRING, workdir, "DIR",         \
-               "Working directory of the process; default: the current one."), \
-        BT_CLI_OPT(struct options, "socket", 0, STRING, socket, "FILE",        \
-                   "Its control socket; default: " BT_API_SOCKET ".")
-
 static const struct bt_cli_opt why_opts[] = {
     BT_CLI_OPT(struct options, "client", 'c', STRING, client, "ID", "The client."),
     BT_CLI_OPT(struct options, "topic", 't', STRING, topic, "TOPIC",
@@ -32,7 +26,7 @@ static const struct bt_cli_opt why_opts[] = {
                "Record every message of the client for so long; ask again later.",
                .min = 1, .max = 3600),
     BT_CLI_OPT(struct options, "json", 0, FLAG, json, NULL, "Print JSON."),
-    COMMON_OPTS,
+    BT_CLI_SOCKET_OPTS(struct options),
 };
 static const struct bt_cli_opt clients_opts[] = {
     BT_CLI_OPT(struct options, "limit", 'n', U32, limit, "COUNT",
@@ -40,9 +34,9 @@ static const struct bt_cli_opt clients_opts[] = {
     BT_CLI_OPT(struct options, "after", 0, STRING, after, "PLACE",
                "Go on where an earlier list ended."),
     BT_CLI_OPT(struct options, "json", 0, FLAG, json, NULL, "Print JSON."),
-    COMMON_OPTS,
+    BT_CLI_SOCKET_OPTS(struct options),
 };
-static const struct bt_cli_opt metrics_opts[] = { COMMON_OPTS };
+static const struct bt_cli_opt metrics_opts[] = { BT_CLI_SOCKET_OPTS(struct options) };
 
 static const struct bt_cli_usage why_usage = {
     .name = "why",

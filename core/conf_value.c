@@ -190,14 +190,6 @@ int bt_conf_parse_bool(const char *s, bool *out)
     return BT_EINVAL;
 }
 
-static int hex_digit(char c)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = c != '\0' ? strchr(digits, c) : NULL;
-
-    return at != NULL ? (int)((at - digits) % 16) : -1;
-}
-
 int bt_conf_parse_u32(const char *s, uint32_t *out)
 {
     bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
@@ -207,7 +199,7 @@ int bt_conf_parse_u32(const char *s, uint32_t *out)
     if (*s == '\0')
         return BT_EINVAL;
     for (; *s != '\0'; s++) {
-        int digit = hex_digit(*s);
+        int digit = bt_hex_digit(*s);
 
         if (digit < 0 || (uint32_t)digit >= base || __builtin_mul_overflow(v, base, &v) ||
             __builtin_add_overflow(v, (uint32_t)digit, &v))

@@ -15,18 +15,10 @@ int bt_http_body_init(struct bt_http_body *b, const struct bt_http_request *r,
     return r->content_length > max ? 413 : 0;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One byte of a chunk's first line. */
 static int on_size(struct bt_http_body *b, uint8_t c)
 {
-    int digit = hex_digit(c);
+    int digit = bt_hex_digit(c);
 
     if (digit >= 0) {
         if (b->taken++ == 15)

@@ -30,14 +30,6 @@ bool bt_http_query(struct bt_slice query, const char *name, struct bt_slice *out
     return false;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool bt_http_decode(struct bt_slice s, bool plus, char *out, size_t room)
 {
     size_t at = 0;
@@ -46,8 +38,8 @@ bool bt_http_decode(struct bt_slice s, bool plus, char *out, size_t room)
         int c = s.ptr[i];
 
         if (c == '%') {
-            int high = i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
-            int low = i + 2 < s.len ? hex_digit(s.ptr[i + 2]) : -1;
+            int high = i + 2 < s.len ? bt_hex_digit(s.ptr[i + 1]) : -1;
+            int low = i + 2 < s.len ? bt_hex_digit(s.ptr[i + 2]) : -1;
 
             if (high < 0 || low < 0)
                 return false;

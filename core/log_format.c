@@ -122,11 +122,6 @@ static void put_quoted(struct line *l, struct bt_slice s)
         put_str(l, "\"");
 }
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* Where the value that begins at p ends; *next is where the following pair may begin. */
 static const char *value_end(const char *p, bool marked, const char **next)
 {
@@ -186,7 +181,7 @@ size_t bt_log_format_text(const struct bt_log_record *r, char out[BT_LOG_LINE_MA
     put_str(&l, part);
     put_str(&l, r->id);
     put_str(&l, " msg=");
-    put_quoted(&l, slice_of(r->text));
+    put_quoted(&l, bt_slice_of(r->text));
     if (r->held > 0) {
         (void)snprintf(part, sizeof(part), " held_back=%llu",
                        (unsigned long long)r->held);
@@ -250,9 +245,9 @@ size_t bt_log_format_json(const struct bt_log_record *r, char out[BT_LOG_LINE_MA
     (void)snprintf(part, sizeof(part), "{\"time\":\"%s\",\"level\":\"%s\",\"id\":", time,
                    bt_log_level_text(r->level));
     put_str(&l, part);
-    put_quoted(&l, slice_of(r->id));
+    put_quoted(&l, bt_slice_of(r->id));
     put_str(&l, ",\"msg\":");
-    put_quoted(&l, slice_of(r->text));
+    put_quoted(&l, bt_slice_of(r->text));
     if (r->held > 0) {
         (void)snprintf(part, sizeof(part), ",\"held_back\":%llu",
                        (unsigned long long)r->held);

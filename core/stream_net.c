@@ -152,19 +152,6 @@ static ssize_t fetch(struct net *s, struct bt_tls_space *space, struct bt_slice 
     return n;
 }
 
-static int keep_rest(struct net *s, struct bt_slice in)
-{
-    int r = 0;
-
-    if (s->rest.len > 0)
-        bt_buf_consume(&s->rest, s->rest.len - in.len);
-    else if (in.len > 0)
-        r = bt_buf_append(&s->rest, in.ptr, in.len);
-    if (s->rest.len == 0)
-        bt_buf_deinit(&s->rest);
-    return r;
-}
-
 static ssize_t no_memory(struct net *s)
 {
     snprintf(s->base.why, sizeof(s->base.why), "out of memory");
@@ -190,7 +177,7 @@ static ssize_t tls_read(struct net *s, uint8_t *to, size_t room)
         return gone(s, 0);
     if (n < 0 || r < 0)
         return n < 0 ? n : r;
-    return keep_rest(s, in) == 0 ? n : no_memory(s);
+    return bt_buf_keep(&s->rest, in) == 0 ? n : no_memory(s);
 }
 
 static ssize_t tls_write(struct net *s, const uint8_t *p, size_t n)
@@ -241,7 +228,7 @@ static ssize_t shake_once(struct net *s, struct bt_tls_space *space)
         return tls_failed(s);
     if (n < 0)
         return n;
-    return keep_rest(s, in) == 0 ? 1 : no_memory(s);
+    return bt_buf_keep(&s->rest, in) == 0 ? 1 : no_memory(s);
 }
 
 /* A server that speaks before it is spoken to waits: what came with the end of the

@@ -82,11 +82,6 @@ static int fail_code(char *error, const char *path, int code)
     return fail(error, "%.300s: %s", path, text);
 }
 
-static bool given(const char *path)
-{
-    return path != NULL && *path != '\0';
-}
-
 static int read_all(int fd, struct bt_buf *out)
 {
     for (;;) {
@@ -179,9 +174,9 @@ static int load_own(struct bt_tls_ctx *ctx, const struct bt_tls_conf *conf, char
 {
     int r;
 
-    if (!given(conf->cert) && !given(conf->key) && !conf->server)
+    if (!bt_given(conf->cert) && !bt_given(conf->key) && !conf->server)
         return 0;
-    if (!given(conf->cert) || !given(conf->key))
+    if (!bt_given(conf->cert) || !bt_given(conf->key))
         return fail(error, "a certificate and its key are needed, both");
     r = load_chain(conf->cert, true, &ctx->cert, error);
     if (r == 0)
@@ -208,7 +203,7 @@ static const char *system_ca(void)
 
 static int load_trust(struct bt_tls_ctx *ctx, const struct bt_tls_conf *conf, char *error)
 {
-    const char *ca = given(conf->ca) ? conf->ca : NULL;
+    const char *ca = bt_given(conf->ca) ? conf->ca : NULL;
     int r;
 
     if (ca == NULL && conf->server)
@@ -219,13 +214,14 @@ static int load_trust(struct bt_tls_ctx *ctx, const struct bt_tls_conf *conf, ch
         return 0;
     if (ca == NULL && (ca = system_ca()) == NULL)
         return fail(error, "no CA is given, and the system has none");
-    r = load_chain(ca, given(conf->ca), &ctx->ca, error);
-    if (r == 0 && given(conf->crl))
+    r = load_chain(ca, bt_given(conf->ca), &ctx->ca, error);
+    if (r == 0 && bt_given(conf->crl))
         r = load_crl(conf->crl, &ctx->crl, error);
     if (r != 0)
         return r;
-    mbedtls_ssl_conf_ca_chain(&ctx->conf, &ctx->ca, given(conf->crl) ? &ctx->crl : NULL);
-    for (const mbedtls_x509_crl *l = &ctx->crl; given(conf->crl) && l != NULL;
+    mbedtls_ssl_conf_ca_chain(&ctx->conf, &ctx->ca,
+                              bt_given(conf->crl) ? &ctx->crl : NULL);
+    for (const mbedtls_x509_crl *l = &ctx->crl; bt_given(conf->crl) && l != NULL;
          l = l->next)
         if (l->next_update.year != 0)
             ctx->dates.crl_until =
@@ -241,7 +237,7 @@ static int authmode(const struct bt_tls_conf *conf)
 
     if (!conf->server)
         return conf->insecure ? MBEDTLS_SSL_VERIFY_NONE : MBEDTLS_SSL_VERIFY_REQUIRED;
-    return given(conf->ca) ? modes[conf->require] : MBEDTLS_SSL_VERIFY_NONE;
+    return bt_given(conf->ca) ? modes[conf->require] : MBEDTLS_SSL_VERIFY_NONE;
 }
 
 static int configure(struct bt_tls_ctx *ctx, const struct bt_tls_conf *conf)

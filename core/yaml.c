@@ -462,6 +462,17 @@ struct bt_yaml_node *bt_yaml_get(const struct bt_yaml_node *map, const char *key
     return NULL;
 }
 
+bool bt_yaml_has(const struct bt_yaml_node *map, const char *key)
+{
+    size_t n = strlen(key);
+
+    for (const struct bt_yaml_node *c = map->first; c != NULL; c = c->next) {
+        if (strncmp(c->key, key, n) == 0 && (c->key[n] == '\0' || c->key[n] == '.'))
+            return true;
+    }
+    return false;
+}
+
 struct bt_yaml_node *bt_yaml_take(struct bt_yaml_node *map, const char *key)
 {
     struct bt_yaml_node *node = bt_yaml_get(map, key), *before = NULL;

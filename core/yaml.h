@@ -48,6 +48,8 @@ struct bt_yaml_node *bt_yaml_root(const struct bt_yaml *doc);
 bool bt_yaml_is_null(const struct bt_yaml_node *node);
 /* The value of a key, or NULL. */
 struct bt_yaml_node *bt_yaml_get(const struct bt_yaml_node *map, const char *key);
+/* Whether the mapping has this key, also as the first part of a key with dots. */
+bool bt_yaml_has(const struct bt_yaml_node *map, const char *key);
 /* Take the value of a key out of the mapping; it stays alive with the document. NULL when
  * not there. */
 struct bt_yaml_node *bt_yaml_take(struct bt_yaml_node *map, const char *key);

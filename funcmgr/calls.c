@@ -106,18 +106,13 @@ static int listen_all(struct fm_calls *calls)
     return r;
 }
 
-static bool given(const char *s)
-{
-    return s != NULL && s[0] != '\0';
-}
-
 /* *out is NULL when none is wanted. */
 static int take_token(const struct fm_http_conf *c, char **out)
 {
     *out = NULL;
-    if (given(c->tokenfile))
+    if (bt_given(c->tokenfile))
         return read_token(c->tokenfile, out);
-    if (!given(c->token))
+    if (!bt_given(c->token))
         return 0;
     *out = bt_strdup(c->token);
     return *out != NULL ? 0 : BT_ENOMEM;
@@ -206,7 +201,7 @@ void fm_calls_reload(struct fm_calls *calls, const struct fm_conf *conf)
     if (calls->http == NULL)
         return;
     reload_token(calls, now);
-    if (given(now->cert) && load_tls(now, &tls) == 0)
+    if (bt_given(now->cert) && load_tls(now, &tls) == 0)
         bt_api_set_tls(calls->http, tls);
     bt_tls_ctx_unref(tls);
 }

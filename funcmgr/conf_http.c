@@ -31,15 +31,10 @@ static const struct bt_conf_row http_rows[] = {
                 "Time for a whole request to arrive.", .min = 100, .max = 3600 * 1000),
 };
 
-static bool given(const char *s)
-{
-    return s != NULL && s[0] != '\0';
-}
-
 static void check_http(struct bt_conf_ctx *ctx, void *obj)
 {
     const struct fm_http_conf *c = obj;
-    bool token = given(c->token) || given(c->tokenfile);
+    bool token = bt_given(c->token) || bt_given(c->tokenfile);
 
     for (size_t i = 0; i < c->listen.n; i++) {
         struct bt_api_url url;
@@ -55,7 +50,7 @@ static void check_http(struct bt_conf_ctx *ctx, void *obj)
                              "%.200s can be reached from other machines, which needs a "
                              "token",
                              c->listen.items[i]);
-        if (url.tls && (!given(c->cert) || !given(c->key)))
+        if (url.tls && (!bt_given(c->cert) || !bt_given(c->key)))
             bt_conf_error_at(ctx, obj, "listen",
                              "%.200s needs certificate.cert and certificate.key",
                              c->listen.items[i]);
@@ -65,7 +60,7 @@ static void check_http(struct bt_conf_ctx *ctx, void *obj)
                             "does not",
                             c->listen.items[i]);
     }
-    if (given(c->token) && given(c->tokenfile))
+    if (bt_given(c->token) && bt_given(c->tokenfile))
         bt_conf_error_at(ctx, obj, "tokenfile", "token and tokenfile are both given");
 }
 

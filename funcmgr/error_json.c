@@ -148,19 +148,14 @@ static int put_input(struct bt_buf *out, const struct fm_message *m, bool with_p
     return r != 0 ? r : bt_buf_append_u8(out, '}');
 }
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 int fm_error_json(struct bt_buf *out, const char *message, const char *type,
                   const struct fm_message *input, bool with_payload)
 {
     int r = bt_buf_append_str(out, "{\"errorMessage\":");
 
-    r = r != 0 ? r : put_string(out, slice_of(message));
+    r = r != 0 ? r : put_string(out, bt_slice_of(message));
     r = r != 0 ? r : bt_buf_append_str(out, ",\"errorType\":");
-    r = r != 0 ? r : put_string(out, slice_of(type));
+    r = r != 0 ? r : put_string(out, bt_slice_of(type));
     r = r != 0 ? r : bt_buf_append_str(out, ",\"functionMessage\":");
     r = r != 0 ? r : put_input(out, input, with_payload);
     return r != 0 ? r : bt_buf_append_u8(out, '}');

@@ -396,11 +396,6 @@ static void pump(struct fm_fork *f)
     (void)send_request(t->fd, l);
 }
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static int send_hello(const struct fm_instance_opts *o, int fd)
 {
     struct fm_frame frame = { .kind = FM_HELLO };
@@ -410,9 +405,9 @@ static int send_hello(const struct fm_instance_opts *o, int fd)
     frame.hello.version = FM_FRAME_VERSION;
     frame.hello.forks = true;
     frame.hello.max_message = o->max_message;
-    frame.hello.function = slice_of(o->function);
-    frame.hello.handler = slice_of(o->handler);
-    frame.hello.codedir = slice_of(o->codedir);
+    frame.hello.function = bt_slice_of(o->function);
+    frame.hello.handler = bt_slice_of(o->handler);
+    frame.hello.codedir = bt_slice_of(o->codedir);
     r = fm_frame_encode(&frame, FM_FRAME_MAX_HELLO, &out, NULL);
     if (r == 0 && send(fd, out.data, out.len, MSG_NOSIGNAL) != (ssize_t)out.len)
         r = bt_origin(BT_EIO, "a template takes no packet");

@@ -39,11 +39,6 @@ struct http_call {
     char name[MAX_NAME], topic[FM_MAX_CALL_TOPIC];
 };
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static void free_call(struct http_call *h)
 {
     atomic_fetch_sub(&h->face->n_calls, 1);
@@ -209,8 +204,8 @@ static struct http_call *new_call(struct fm_face *face, struct bt_api_req *req,
     m = &h->call.message;
     m->payload = req->body;
     m->timestamp = bt_clock_wall_ms() / 1000;
-    m->function = slice_of(h->name);
-    m->invoke_id = slice_of(h->uuid);
+    m->function = bt_slice_of(h->name);
+    m->invoke_id = bt_slice_of(h->uuid);
     return h;
 }
 
@@ -251,7 +246,7 @@ void fm_http_call(void *arg, struct bt_api_req *req)
         free_call(h);
         return;
     }
-    h->call.message.topic = slice_of(h->topic);
+    h->call.message.topic = bt_slice_of(h->topic);
     if (bt_mbox_post(face->calls->env.mbox, &h->task.msg) != 0) {
         bt_api_refuse(req, 503, "the function manager stops");
         free_call(h);

@@ -342,11 +342,6 @@ static void queue_output(struct fm_instance *in, size_t old_len)
         bt_list_push_back(in->opts.env->unsent, &in->unsent);
 }
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 int fm_instance_send_hello(struct fm_instance *in)
 {
     struct fm_frame frame = { .kind = FM_HELLO };
@@ -354,9 +349,9 @@ int fm_instance_send_hello(struct fm_instance *in)
     frame.hello.version = FM_FRAME_VERSION;
     frame.hello.max_message = in->opts.max_message;
     frame.hello.concurrency = in->opts.concurrency;
-    frame.hello.function = slice_of(in->opts.function);
-    frame.hello.handler = slice_of(in->opts.handler);
-    frame.hello.codedir = slice_of(in->opts.codedir);
+    frame.hello.function = bt_slice_of(in->opts.function);
+    frame.hello.handler = bt_slice_of(in->opts.handler);
+    frame.hello.codedir = bt_slice_of(in->opts.codedir);
     return fm_frame_encode(&frame, FM_FRAME_MAX_HELLO, &in->out, NULL);
 }
 

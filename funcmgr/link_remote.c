@@ -89,11 +89,6 @@ static void on_published(void *arg, uint64_t token, unsigned reason)
 
 /* ---- The operations ---- */
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, s != NULL ? strlen(s) : 0 };
-}
-
 static struct bt_mqtt_connect login(const struct fm_link_opts *o)
 {
     static const uint8_t versions[] = {
@@ -105,11 +100,11 @@ static struct bt_mqtt_connect login(const struct fm_link_opts *o)
         .clean = o->clean,
         .version = versions[c->version],
         .keepalive = c->keepalive > 0 ? (uint16_t)((c->keepalive + 999) / 1000) : 0,
-        .client_id = text(o->client_id),
+        .client_id = bt_slice_of(o->client_id),
         .has_username = c->username != NULL,
-        .username = text(c->username),
+        .username = bt_slice_of(c->username),
         .has_password = c->password != NULL,
-        .password = text(c->password),
+        .password = bt_slice_of(c->password),
     };
 }
 
@@ -120,7 +115,7 @@ static uint32_t expiry(const struct fm_hub_conf *c)
 
 static int open_link(const struct fm_link_opts *o, struct fm_link **out)
 {
-    const struct bt_mqtt_sub sub = { .filter = text(o->filter), .qos = o->qos };
+    const struct bt_mqtt_sub sub = { .filter = bt_slice_of(o->filter), .qos = o->qos };
     struct remote_end *l = bt_calloc(1, sizeof(*l));
     const uint32_t asked = o->conf->maxinflight;
     const struct bt_mqtt_conn_conf conf = {
@@ -162,7 +157,7 @@ static int open_link(const struct fm_link_opts *o, struct fm_link **out)
 static int publish(struct fm_link *l, const struct fm_publish *p)
 {
     const struct bt_mqtt_publish m = { .qos = p->qos,
-                                       .topic = text(p->topic),
+                                       .topic = bt_slice_of(p->topic),
                                        .payload = p->payload };
 
     return bt_mqtt_conn_publish(end_of(l)->conn, &m, NULL, p->token);

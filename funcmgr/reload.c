@@ -107,11 +107,6 @@ static const struct fm_function_conf *function_named(const struct fm_conf *conf,
 
 /* ---- The manager's thread ---- */
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* Another kind of runtime is another pool. */
 static bool can_become(const struct fm_pool *pool, const struct fm_function_conf *c)
 {
@@ -120,7 +115,7 @@ static bool can_become(const struct fm_pool *pool, const struct fm_function_conf
 
 static void apply_function(struct fm_manager *m, struct change *c)
 {
-    struct fm_pool_slot *old = fm_build_find(m, slice_of(c->conf->name)), *slot;
+    struct fm_pool_slot *old = fm_build_find(m, bt_slice_of(c->conf->name)), *slot;
     int r;
 
     if (old != NULL && can_become(&old->pool, c->conf)) {
@@ -171,7 +166,7 @@ static void add_rule(struct fm_manager *m, const struct fm_rule_conf *c)
 static void change_rule(struct fm_manager *m, struct fm_rule *rule,
                         const struct fm_rule_conf *c)
 {
-    struct fm_pool_slot *pool = fm_build_find(m, slice_of(c->function));
+    struct fm_pool_slot *pool = fm_build_find(m, bt_slice_of(c->function));
     bool changed = !same_rule(rule->conf, c);
 
     if (pool == NULL)

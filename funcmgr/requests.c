@@ -46,11 +46,6 @@ struct job {
     char uuid[FM_UUID_LEN + 1];
 };
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* ---- The end of a job ---- */
 
 static void close_client(struct fm_requests *r)
@@ -121,8 +116,8 @@ static void say_dropped(void *arg, uint64_t n)
 static int put_props(const struct job *job, const struct fm_answer *a, struct bt_buf *b,
                      struct bt_slice *out)
 {
-    const struct bt_mqtt_user error = { slice_of("error"), slice_of("true") };
-    struct bt_mqtt_props p = { .content_type = slice_of(BT_API_JSON),
+    const struct bt_mqtt_user error = { bt_slice_of("error"), bt_slice_of("true") };
+    struct bt_mqtt_props p = { .content_type = bt_slice_of(BT_API_JSON),
                                .correlation_data = job->correlation,
                                .users = &error,
                                .n_users = a->error ? 1 : 0 };
@@ -244,7 +239,7 @@ static struct job *new_job(struct fm_requests *r, struct hub_delivery *d)
         .payload = d->payload,
         .timestamp = bt_clock_wall_ms() / 1000,
         .function = name_in(r, d->topic),
-        .invoke_id = slice_of(job->uuid),
+        .invoke_id = bt_slice_of(job->uuid),
     };
     take_props(job);
     bt_list_push_back(&r->jobs, &job->link);

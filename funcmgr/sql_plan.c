@@ -54,16 +54,6 @@ int fm_sql_plan_path(struct fm_sql_plan *plan, const struct fm_sql_step *steps, 
     return 0;
 }
 
-static int compare(struct bt_slice a, struct bt_slice b)
-{
-    size_t n = BT_MIN(a.len, b.len);
-    int c = n > 0 ? memcmp(a.ptr, b.ptr, n) : 0;
-
-    if (c == 0 && a.len != b.len)
-        c = a.len < b.len ? -1 : 1;
-    return c;
-}
-
 int fm_sql_plan_member(struct fm_sql_plan *plan, const struct fm_sql_step *names,
                        size_t n, struct fm_sql_source source)
 {
@@ -72,10 +62,10 @@ int fm_sql_plan_member(struct fm_sql_plan *plan, const struct fm_sql_step *names
     for (size_t i = 0; i < n; i++) {
         struct fm_sql_node **at = &node->first, *child;
 
-        while (*at != NULL && compare((*at)->name, names[i].name) < 0)
+        while (*at != NULL && bt_slice_compare((*at)->name, names[i].name) < 0)
             at = &(*at)->next;
         child = *at;
-        if (child != NULL && compare(child->name, names[i].name) == 0) {
+        if (child != NULL && bt_slice_compare(child->name, names[i].name) == 0) {
             /* Only an object that was not the last name of its alias can take more. */
             if (child->first == NULL || i + 1 == n)
                 return FM_SQL_TAKEN;

@@ -11,16 +11,6 @@ static int put_node(struct fm_sql_run *run, struct fm_sql_db *db,
                     const struct fm_sql_node *node, const struct bt_json_val *below,
                     struct bt_buf *out);
 
-static int compare(struct bt_slice a, struct bt_slice b)
-{
-    size_t n = BT_MIN(a.len, b.len);
-    int c = n > 0 ? memcmp(a.ptr, b.ptr, n) : 0;
-
-    if (c == 0 && a.len != b.len)
-        c = a.len < b.len ? -1 : 1;
-    return c;
-}
-
 static int put_name(struct bt_buf *out, struct bt_slice name, bool *first)
 {
     int r = *first ? 0 : bt_buf_append_u8(out, ',');
@@ -46,7 +36,7 @@ static int merge(struct fm_sql_run *run, struct fm_sql_db *db,
         if (at < end)
             m = run->sorter.items[at];
         if (at < end && child != NULL)
-            order = compare(m.name, child->name);
+            order = bt_slice_compare(m.name, child->name);
         r = put_name(out, order < 0 ? m.name : child->name, &first);
         if (r == 0 && order < 0)
             r = bt_json_put(out, &run->sorter, m.value);

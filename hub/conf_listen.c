@@ -94,11 +94,6 @@ bool hub_conf_check_address(struct bt_conf_ctx *ctx, const void *obj, const char
     return r == 0;
 }
 
-static bool given(const char *path)
-{
-    return path != NULL && *path != '\0';
-}
-
 static bool is_tls(const char *address)
 {
     struct hub_listen_url url;
@@ -110,10 +105,10 @@ static bool is_tls(const char *address)
 static void check_cert(struct bt_conf_ctx *ctx, const void *obj, const char *key,
                        const char *address, const struct hub_cert_conf *c)
 {
-    if (!given(c->cert) || !given(c->key))
+    if (!bt_given(c->cert) || !bt_given(c->key))
         bt_conf_error_at(ctx, obj, key,
                          "%.200s needs certificate.cert and certificate.key", address);
-    if (c->require == BT_TLS_REQUIRED && !given(c->ca))
+    if (c->require == BT_TLS_REQUIRED && !bt_given(c->ca))
         bt_conf_error_at(ctx, obj, "certificate.ca",
                          "%.200s requires certificates, which needs certificate.ca",
                          address);
@@ -123,13 +118,13 @@ static void check_cert(struct bt_conf_ctx *ctx, const void *obj, const char *key
 static void inherit_cert(const struct bt_conf_ctx *ctx, const struct hub_conf *conf,
                          struct hub_listener_conf *l)
 {
-    if (!given(l->cert.cert) && !given(l->cert.key)) {
+    if (!bt_given(l->cert.cert) && !bt_given(l->cert.key)) {
         l->cert.cert = conf->cert.cert;
         l->cert.key = conf->cert.key;
     }
-    if (!given(l->cert.ca)) {
+    if (!bt_given(l->cert.ca)) {
         l->cert.ca = conf->cert.ca;
-        l->cert.crl = given(l->cert.crl) ? l->cert.crl : conf->cert.crl;
+        l->cert.crl = bt_given(l->cert.crl) ? l->cert.crl : conf->cert.crl;
     }
     if (!bt_conf_given(ctx, l, "certificate.require"))
         l->cert.require = conf->cert.require;

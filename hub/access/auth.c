@@ -52,11 +52,6 @@ struct hub_auth {
     struct hub_principal *principals; /* sorted by name */
 };
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* ---- From the configuration ---- */
 
 static int fill_list(const struct hub_principal_conf *conf, uint32_t action, bool deny,
@@ -132,7 +127,7 @@ static const struct hub_principal *find(const struct hub_auth *a, struct bt_slic
 static int count_on(struct hub_principal *p, const struct hub_auth *before)
 {
     const struct hub_principal *old =
-        before == NULL ? NULL : find(before, slice_of(p->name));
+        before == NULL ? NULL : find(before, bt_slice_of(p->name));
 
     if (old == NULL) {
         p->usage = bt_calloc(1, sizeof(*p->usage));
@@ -332,7 +327,7 @@ static int by_certificate(const struct hub_auth *a, const struct hub_login *in,
                           const struct hub_principal **out)
 {
     const struct hub_peer *peer = in->peer;
-    struct bt_slice name = in->has_user ? in->username : slice_of(peer->common_name);
+    struct bt_slice name = in->has_user ? in->username : bt_slice_of(peer->common_name);
     const struct hub_principal *p = name.len == 0 ? NULL : find(a, name);
 
     if (p == NULL || p->password != NULL || !field_fits(p->cert_cn, peer->common_name) ||
@@ -373,7 +368,7 @@ const struct hub_principal *hub_auth_find(const struct hub_auth *a, const char *
         return &a->anonymous;
     if (strcmp(name, a->internal.name) == 0)
         return &a->internal;
-    p = find(a, slice_of(name));
+    p = find(a, bt_slice_of(name));
     return p != NULL ? p : &a->nobody;
 }
 
@@ -428,7 +423,7 @@ static bool below_sys(struct bt_slice topic)
 bool hub_principal_may_publish(const struct hub_principal *p, struct bt_slice client_id,
                                struct bt_slice topic)
 {
-    const struct hub_who who = { client_id, slice_of(p->name) };
+    const struct hub_who who = { client_id, bt_slice_of(p->name) };
 
     if (p->power != PERMITS)
         return p->power == ALL || !below_sys(topic);
@@ -438,7 +433,7 @@ bool hub_principal_may_publish(const struct hub_principal *p, struct bt_slice cl
 bool hub_principal_may_subscribe(const struct hub_principal *p, struct bt_slice client_id,
                                  struct bt_slice filter)
 {
-    const struct hub_who who = { client_id, slice_of(p->name) };
+    const struct hub_who who = { client_id, bt_slice_of(p->name) };
 
     return p->power != PERMITS || hub_permits_filter(&p->permits[SUB], &who, filter);
 }

@@ -176,20 +176,6 @@ static ssize_t fetch(struct tls *s, struct bt_tls_space *space, size_t room,
     return n;
 }
 
-/* What was not used of in waits for the next read. */
-static int keep_rest(struct tls *s, struct bt_slice in)
-{
-    int r = 0;
-
-    if (s->rest.len > 0)
-        bt_buf_consume(&s->rest, s->rest.len - in.len);
-    else if (in.len > 0)
-        r = bt_buf_append(&s->rest, in.ptr, in.len);
-    if (s->rest.len == 0)
-        bt_buf_deinit(&s->rest);
-    return r;
-}
-
 static ssize_t tls_read(struct hub_stream *base, uint8_t *to, size_t room)
 {
     struct tls *s = tls_of(base);
@@ -211,7 +197,7 @@ static ssize_t tls_read(struct hub_stream *base, uint8_t *to, size_t room)
         tell_why(s);
     if (n < 0 || r < 0)
         return n < 0 ? n : r;
-    r = keep_rest(s, in);
+    r = bt_buf_keep(&s->rest, in);
     return r != 0 ? r : n;
 }
 

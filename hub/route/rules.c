@@ -16,14 +16,9 @@ static const struct hub_rule_conf *rule_at(const struct hub_conf *conf, size_t i
     return (const struct hub_rule_conf *)conf->rules.items + i;
 }
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static bool feeds(const struct hub_rule_conf *r, struct bt_slice topic)
 {
-    return bt_mqtt_match(slice_of(r->source.topic), topic);
+    return bt_mqtt_match(bt_slice_of(r->source.topic), topic);
 }
 
 /* The strongest rule with the target of rule i, or NULL when an earlier rule stands for
@@ -64,7 +59,7 @@ static void each_copy(struct hub_worker *w, const struct hub_pub *pub,
         if (r == NULL)
             continue;
         copy = (struct hub_pub){
-            .topic = slice_of(r->target.topic),
+            .topic = bt_slice_of(r->target.topic),
             .payload = pub->payload,
             .props = pub->props,
             .qos = BT_MIN(pub->qos, r->source.qos) == 0 ? 0 : (uint8_t)r->target.qos,

@@ -197,15 +197,10 @@ static const struct hub_link_ops link_ops = {
     .close = link_close,
 };
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, s == NULL ? 0 : strlen(s) };
-}
-
 static unsigned subscribe_all(struct hub_client *c, struct hub_session *s)
 {
     for (size_t i = 0; i < c->opts.n_subs; i++) {
-        struct bt_mqtt_sub sub = { .filter = slice_of(c->subs[i].filter),
+        struct bt_mqtt_sub sub = { .filter = bt_slice_of(c->subs[i].filter),
                                    .qos = BT_MIN(c->subs[i].qos, 2) };
 
         if (!hub_filter_allowed(c->hub, sub.filter))
@@ -231,7 +226,7 @@ static void drop_stale(struct hub_client *c, struct hub_session *s)
         for (size_t i = 0; i < c->opts.n_subs; i++)
             wanted |= strcmp(f->text, c->subs[i].filter) == 0;
         if (!wanted)
-            hub_session_unsubscribe(s, slice_of(f->text), NULL);
+            hub_session_unsubscribe(s, bt_slice_of(f->text), NULL);
     }
 }
 
@@ -239,11 +234,11 @@ static struct hub_session *open_session(struct hub_client *c,
                                         const struct hub_principal *principal)
 {
     struct hub_worker *w = c->home;
-    struct hub_session *s = hub_worker_find(w, slice_of(c->id));
+    struct hub_session *s = hub_worker_find(w, bt_slice_of(c->id));
 
     if (s != NULL && s->link != NULL) {
         s->link->ops->close(s->link, BT_MQTT_TAKEN_OVER);
-        s = hub_worker_find(w, slice_of(c->id));
+        s = hub_worker_find(w, bt_slice_of(c->id));
     }
     if (s != NULL && c->opts.clean) {
         hub_session_end(s);
@@ -251,7 +246,7 @@ static struct hub_session *open_session(struct hub_client *c,
     }
     c->fresh = s == NULL || s->principal != principal;
     if (s == NULL)
-        s = hub_session_new(w, slice_of(c->id),
+        s = hub_session_new(w, bt_slice_of(c->id),
                             atomic_fetch_add(&w->hub->next_sid, 1) + 1);
     if (s == NULL)
         return NULL;
@@ -270,8 +265,8 @@ static void replay_sys(struct hub_client *c, struct hub_session *s)
     for (size_t i = 0; i < c->opts.n_subs; i++) {
         const struct hub_sub_opts opts = { .qos = 0 };
 
-        if (hub_sys_is(slice_of(c->subs[i].filter)) && c->link.session == s)
-            hub_replay_start(s, slice_of(c->subs[i].filter), &opts);
+        if (hub_sys_is(bt_slice_of(c->subs[i].filter)) && c->link.session == s)
+            hub_replay_start(s, bt_slice_of(c->subs[i].filter), &opts);
     }
 }
 
@@ -318,7 +313,7 @@ static void on_checked(struct hub_check *k)
 static bool ask_thread(struct hub_client *c, const struct hub_principal *p,
                        const struct bt_password *work)
 {
-    struct hub_check *k = hub_check_new(c->home->settings, slice_of(c->password));
+    struct hub_check *k = hub_check_new(c->home->settings, bt_slice_of(c->password));
 
     if (k == NULL)
         return false;
@@ -338,8 +333,8 @@ static void on_open(struct hub_client *c)
     const struct hub_login in = {
         .has_user = true,
         .has_password = c->password != NULL,
-        .username = slice_of(c->username),
-        .password = slice_of(c->password),
+        .username = bt_slice_of(c->username),
+        .password = bt_slice_of(c->password),
     };
     const struct hub_auth *auth = c->home->settings->auth;
     const struct hub_principal *p = NULL;
@@ -478,7 +473,7 @@ static int copy_subs(struct hub_client *c, const struct hub_client_opts *o)
         c->subs[i].filter = bt_strdup(o->subs[i].filter);
         if (c->subs[i].filter == NULL)
             return BT_ENOMEM;
-        if (!bt_mqtt_filter_ok(slice_of(c->subs[i].filter)))
+        if (!bt_mqtt_filter_ok(bt_slice_of(c->subs[i].filter)))
             return BT_EINVAL;
     }
     return 0;
@@ -504,7 +499,7 @@ static int fill_client(struct hub_client *c, const struct hub_client_opts *o)
         (o->password != NULL && c->password == NULL))
         return BT_ENOMEM;
     c->mbox = bt_mbox_new(o->loop, on_event, c);
-    c->home = hub_home(c->hub, hub_id_hash(slice_of(c->id)));
+    c->home = hub_home(c->hub, hub_id_hash(bt_slice_of(c->id)));
     return c->mbox == NULL ? BT_ENOMEM : copy_subs(c, o);
 }
 
@@ -587,7 +582,7 @@ int hub_client_publish(struct hub_client *c, const char *topic, struct bt_slice 
                        uint8_t qos, bool retain, uint64_t token)
 {
     const struct hub_pub pub = {
-        .topic = slice_of(topic), .payload = payload, .qos = qos, .retain = retain
+        .topic = bt_slice_of(topic), .payload = payload, .qos = qos, .retain = retain
     };
 
     return ask_publish(c, &pub, 0, token);
@@ -613,7 +608,7 @@ int hub_client_send(struct hub_client *c, const struct hub_publish *p)
 int hub_client_answer(struct hub_client *c, struct hub_delivery *input, const char *topic,
                       struct bt_slice payload, uint8_t qos, uint64_t token)
 {
-    const struct hub_publish p = { .topic = slice_of(topic),
+    const struct hub_publish p = { .topic = bt_slice_of(topic),
                                    .payload = payload,
                                    .qos = qos,
                                    .token = token,

@@ -15,15 +15,10 @@
     "\"pressure\":1.013,\"unit\":{\"t\":\"C\",\"p\":\"bar\"},\"status\":\"running\"," \
     "\"tags\":[\"north\",\"hall 3\",\"line 2\"],\"serial\":\"A8-4471-00092-X\"}"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static double measure(const char *statement, int id, unsigned n)
 {
     char payload[512];
-    struct fm_message m = { .qos = 1, .topic = text("plant/boiler/17") };
+    struct fm_message m = { .qos = 1, .topic = bt_slice_of("plant/boiler/17") };
     struct bt_buf why = { 0 };
     struct fm_sql *sql;
     struct bt_slice out;
@@ -31,7 +26,7 @@ static double measure(const char *statement, int id, unsigned n)
     uint64_t begin;
 
     snprintf(payload, sizeof(payload), PAYLOAD, id);
-    m.payload = text(payload);
+    m.payload = bt_slice_of(payload);
     if (fm_sql_new(statement, &sql, &why) != 0) {
         printf("%.*s\n", (int)why.len, (const char *)why.data);
         exit(1);

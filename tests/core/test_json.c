@@ -3,11 +3,6 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* The text after reading and writing; "" when it is no JSON. */
 static const char *again(const char *in)
 {
@@ -15,7 +10,7 @@ static const char *again(const char *in)
     struct bt_json_sorter s = { 0 };
     struct bt_buf out = { 0 };
     struct bt_json *json;
-    int r = bt_json_parse(text(in), &json);
+    int r = bt_json_parse(bt_slice_of(in), &json);
 
     result[0] = '\0';
     if (r == 0) {
@@ -75,17 +70,18 @@ TEST(lookups)
     int64_t whole;
     double real;
 
-    CHECK_INT(bt_json_parse(text("{\"a\":1,\"l\":[1,2.5,9223372036854775808],\"a\":-7}"),
-                            &json),
-              0);
+    CHECK_INT(
+        bt_json_parse(bt_slice_of("{\"a\":1,\"l\":[1,2.5,9223372036854775808],\"a\":-7}"),
+                      &json),
+        0);
     v = bt_json_root(json);
     CHECK_INT(bt_json_kind(v), BT_JSON_OBJECT);
-    CHECK(bt_json_member(v, text("b")) == NULL);
-    CHECK(bt_json_member(NULL, text("b")) == NULL);
-    bt_json_number(bt_json_member(v, text("a")), &is_int, &whole, &real);
+    CHECK(bt_json_member(v, bt_slice_of("b")) == NULL);
+    CHECK(bt_json_member(NULL, bt_slice_of("b")) == NULL);
+    bt_json_number(bt_json_member(v, bt_slice_of("a")), &is_int, &whole, &real);
     CHECK(is_int && whole == -7);
-    list = bt_json_member(v, text("l"));
-    CHECK(bt_json_member(list, text("a")) == NULL);
+    list = bt_json_member(v, bt_slice_of("l"));
+    CHECK(bt_json_member(list, bt_slice_of("a")) == NULL);
     CHECK(bt_json_item(v, 0) == NULL);
     CHECK(bt_json_item(list, 3) == NULL && bt_json_item(list, -4) == NULL);
     bt_json_number(bt_json_item(list, 1), &is_int, &whole, &real);
@@ -140,7 +136,7 @@ TEST(depth_has_a_limit)
     memset(in, '[', 300);
     memset(in + 300, ']', 300);
     in[600] = '\0';
-    CHECK_INT(bt_json_parse(text(in), &json), 0);
+    CHECK_INT(bt_json_parse(bt_slice_of(in), &json), 0);
     CHECK_INT(bt_json_put(&out, &s, bt_json_root(json)), BT_ELIMIT);
     bt_json_free(json);
     in[300 - BT_JSON_MAX_DEPTH - 1] = '\0';
@@ -162,8 +158,8 @@ TEST(out_of_memory)
 
         bt_mem_fail_from(nth);
         r = bt_json_parse(
-            text("{\"a\":[{\"b\":1}],\"c\":\"a long text that needs room in the "
-                 "buffer\"}"),
+            bt_slice_of("{\"a\":[{\"b\":1}],\"c\":\"a long text that needs room in the "
+                        "buffer\"}"),
             &json);
         if (r == 0)
             r = bt_json_put(&out, &s, bt_json_root(json));

@@ -3,16 +3,11 @@
 #include "core/mqtt.h"
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 TEST(what_was_written_is_read)
 {
-    struct bt_mqtt_user users[] = { { text("error"), text("true") } };
-    struct bt_mqtt_props in = { .response_topic = text("r/t"),
-                                .correlation_data = text("c"),
+    struct bt_mqtt_user users[] = { { bt_slice_of("error"), bt_slice_of("true") } };
+    struct bt_mqtt_props in = { .response_topic = bt_slice_of("r/t"),
+                                .correlation_data = bt_slice_of("c"),
                                 .users = users,
                                 .n_users = 1 },
                          out = { 0 };
@@ -38,6 +33,6 @@ TEST(empty_and_wrong)
 
     CHECK_INT(bt_mqtt_props_read((struct bt_slice){ NULL, 0 }, BT_MQTT_PUBLISH, &out), 0);
     CHECK_INT(out.present, 0);
-    CHECK(bt_mqtt_props_read(text("\x08"), BT_MQTT_PUBLISH, &out) != 0);
-    CHECK(bt_mqtt_props_read(text("\x7f"), BT_MQTT_PUBLISH, &out) != 0);
+    CHECK(bt_mqtt_props_read(bt_slice_of("\x08"), BT_MQTT_PUBLISH, &out) != 0);
+    CHECK(bt_mqtt_props_read(bt_slice_of("\x7f"), BT_MQTT_PUBLISH, &out) != 0);
 }

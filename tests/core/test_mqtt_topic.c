@@ -4,11 +4,6 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static bool ask(bool (*fn)(struct bt_slice), const char *s, size_t n)
 {
     uint8_t *exact = malloc(n > 0 ? n : 1);
@@ -221,7 +216,7 @@ TEST(matching)
     for (size_t i = 0; i < BT_ARRAY_LEN(match_rows); i++) {
         const struct pair_row *r = &match_rows[i];
 
-        if (bt_mqtt_match(text(r->a), text(r->b)) != r->yes)
+        if (bt_mqtt_match(bt_slice_of(r->a), bt_slice_of(r->b)) != r->yes)
             TEST_END_(1, "%s ~ %s", r->a, r->b);
     }
 }
@@ -291,7 +286,7 @@ TEST(covering)
     for (size_t i = 0; i < BT_ARRAY_LEN(cover_rows); i++) {
         const struct pair_row *r = &cover_rows[i];
 
-        if (bt_mqtt_covers(text(r->a), text(r->b)) != r->yes)
+        if (bt_mqtt_covers(bt_slice_of(r->a), bt_slice_of(r->b)) != r->yes)
             TEST_END_(1, "%s covers %s", r->a, r->b);
     }
 }
@@ -323,11 +318,11 @@ TEST(covering_agrees_with_matching)
         random_levels(permit, levels, 6);
         random_levels(filter, levels, 6);
         random_levels(topic, levels, 4);
-        if (*topic == '\0' || !bt_mqtt_match(text(filter), text(topic)) ||
-            !bt_mqtt_covers(text(permit), text(filter)))
+        if (*topic == '\0' || !bt_mqtt_match(bt_slice_of(filter), bt_slice_of(topic)) ||
+            !bt_mqtt_covers(bt_slice_of(permit), bt_slice_of(filter)))
             continue;
         used++;
-        if (!bt_mqtt_match(text(permit), text(topic)))
+        if (!bt_mqtt_match(bt_slice_of(permit), bt_slice_of(topic)))
             TEST_END_(1, "%s covers %s but not %s", permit, filter, topic);
     }
     CHECK(used > 100);

@@ -4,7 +4,7 @@
 
 static struct bt_slice text(const char *s)
 {
-    return slice_of(s);
+    return bt_slice_of(s);
 }
 
 static void check(const struct fm_message *m, const char *message, const char *want)

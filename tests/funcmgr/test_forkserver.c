@@ -151,8 +151,8 @@ static void hello(const char *error, const char *cannot)
     struct fm_frame f = { .kind = FM_HELLO };
 
     f.hello.version = FM_FRAME_VERSION;
-    f.hello.error = slice_of(error);
-    f.hello.cannot_fork = slice_of(cannot);
+    f.hello.error = bt_slice_of(error);
+    f.hello.cannot_fork = bt_slice_of(cannot);
     say_frame(&f);
 }
 /* The name in the next packet, "" when there is none; its descriptors are counted. */
@@ -276,7 +276,7 @@ TEST(what_it_reports_is_logged)
     begin_test();
     CHECK(launch(0));
     f.log.level = 2;
-    f.log.text = slice_of("words");
+    f.log.text = bt_slice_of("words");
     say_frame(&f);
     CHECK_STR(saw.why, "words");
     ready();

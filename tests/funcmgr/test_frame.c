@@ -2,11 +2,6 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static bool same(struct bt_slice s, const char *want)
 {
     return s.len == strlen(want) && memcmp(s.ptr, want, s.len) == 0;
@@ -20,26 +15,31 @@ static struct fm_frame sample(enum fm_frame_kind kind)
     case FM_HELLO:
         f.hello = (struct fm_hello){ 1,
                                      4096,
-                                     text("f"),
-                                     text("index.handler"),
-                                     text("code"),
-                                     text("python 3"),
-                                     text("why"),
+                                     bt_slice_of("f"),
+                                     bt_slice_of("index.handler"),
+                                     bt_slice_of("code"),
+                                     bt_slice_of("python 3"),
+                                     bt_slice_of("why"),
                                      16,
                                      true,
-                                     text("a thread") };
+                                     bt_slice_of("a thread") };
         break;
     case FM_CALL:
         f.call.id = 300;
-        f.call.message = (struct fm_message){ 7,  1,         text("t"),   text("payload"),
-                                              -5, text("f"), text("uuid") };
+        f.call.message = (struct fm_message){ 7,
+                                              1,
+                                              bt_slice_of("t"),
+                                              bt_slice_of("payload"),
+                                              -5,
+                                              bt_slice_of("f"),
+                                              bt_slice_of("uuid") };
         break;
     case FM_REPLY:
-        f.reply =
-            (struct fm_reply){ 300, text("result"), true, text("bad"), text("Unknown") };
+        f.reply = (struct fm_reply){ 300, bt_slice_of("result"), true, bt_slice_of("bad"),
+                                     bt_slice_of("Unknown") };
         break;
     case FM_LOG:
-        f.log = (struct fm_log_frame){ 2, text("line") };
+        f.log = (struct fm_log_frame){ 2, bt_slice_of("line") };
         break;
     }
     return f;
@@ -105,11 +105,11 @@ TEST(calls_are_as_the_library_writes_them)
         f.call.id = n;
         f.call.message = (struct fm_message){ .id = n,
                                               .qos = (uint32_t)n,
-                                              .topic = text("a/b"),
+                                              .topic = bt_slice_of("a/b"),
                                               .payload = { bytes, len },
                                               .timestamp = (int64_t)n,
-                                              .function = text(""),
-                                              .invoke_id = text("id") };
+                                              .function = bt_slice_of(""),
+                                              .invoke_id = bt_slice_of("id") };
         CHECK_INT(fm_frame_encode(&f, 30000, &a, &one), 0);
         CHECK_INT(encode_any(&f, 30000, &b, &two), 0);
         CHECK(one == two && a.len == b.len && memcmp(a.data, b.data, a.len) == 0);
@@ -139,7 +139,7 @@ TEST(known_bytes)
     struct bt_buf out;
 
     f.reply.id = 1;
-    f.reply.payload = text("hi");
+    f.reply.payload = bt_slice_of("hi");
     out = encode(&f);
     CHECK_INT(out.len, sizeof(want));
     CHECK_MEM(out.data, want, sizeof(want));

@@ -3,11 +3,6 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 TEST(uuid_is_version_4)
 {
     char a[FM_UUID_LEN + 1], b[FM_UUID_LEN + 1];
@@ -23,7 +18,7 @@ TEST(uuid_is_version_4)
 TEST(record_of_a_delivery)
 {
     struct fm_delivery d = {
-        .topic = text("t"), .payload = text("p"), .qos = 1, .pid = 7
+        .topic = bt_slice_of("t"), .payload = bt_slice_of("p"), .qos = 1, .pid = 7
     };
     struct fm_message m;
 
@@ -35,8 +30,8 @@ TEST(record_of_a_delivery)
 
 TEST(result_is_borrowed)
 {
-    struct fm_result r = { .outcome = FM_OK, .payload = text("hello") };
-    struct fm_message m = { .topic = text("t") };
+    struct fm_result r = { .outcome = FM_OK, .payload = bt_slice_of("hello") };
+    struct fm_message m = { .topic = bt_slice_of("t") };
     struct fm_answer a;
 
     CHECK_INT(fm_answer_init(&a, &r, &m, 5), 0);
@@ -50,7 +45,7 @@ TEST(result_is_borrowed)
 
 static void check_error(const struct fm_result *r, size_t max, const char *want)
 {
-    struct fm_message m = { .topic = text("t"), .payload = text("in") };
+    struct fm_message m = { .topic = bt_slice_of("t"), .payload = bt_slice_of("in") };
     struct fm_answer a;
 
     CHECK_INT(fm_answer_init(&a, r, &m, max), 0);

@@ -5,11 +5,6 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static const struct fm_message base = {
     .id = 7,
     .qos = 1,
@@ -20,10 +15,10 @@ static struct fm_message message(const char *payload)
 {
     struct fm_message m = base;
 
-    m.topic = text("t");
-    m.payload = text(payload);
-    m.function = text("f");
-    m.invoke_id = text("e2e8");
+    m.topic = bt_slice_of("t");
+    m.payload = bt_slice_of(payload);
+    m.function = bt_slice_of("f");
+    m.invoke_id = bt_slice_of("e2e8");
     return m;
 }
 
@@ -569,12 +564,12 @@ TEST(calls)
     CHECK_INT(last.outcome, FM_TOO_LARGE);
     CHECK_STR(last_message, "rpc error: code = ResourceExhausted desc = the result is "
                             "larger than max (12), or nested too deeply");
-    call.message.payload = text("{\"a\":2,\"b\":-9223372036854775808}");
+    call.message.payload = bt_slice_of("{\"a\":2,\"b\":-9223372036854775808}");
     fm_sql_call(sql, &call, 100);
     CHECK_INT(last.outcome, FM_FAILED);
     CHECK_STR(last.type, FM_STATUS_ERROR);
     CHECK_STR(last_message, "rpc error: code = Unknown desc = integer overflow");
-    call.message.payload = text("{\"a\":1}");
+    call.message.payload = bt_slice_of("{\"a\":1}");
     fm_sql_call(sql, &call, 100);
     CHECK_INT(last.outcome, FM_OK);
     CHECK_INT(last.payload.len, 0);

@@ -53,17 +53,12 @@ __attribute__((unused)) static void drop_dir(void)
     rmdir(test_dir);
 }
 
-__attribute__((unused)) static struct bt_slice slice_of(const char *s)
+__attribute__((unused)) __attribute__((unused)) static struct hub_msg *
+message(const char *topic, const char *payload)
 {
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
-__attribute__((unused)) static struct hub_msg *message(const char *topic,
-                                                       const char *payload)
-{
-    struct hub_pub pub = { .topic = slice_of(topic),
-                           .payload = slice_of(payload),
-                           .props = slice_of("\x01\x01"),
+    struct hub_pub pub = { .topic = bt_slice_of(topic),
+                           .payload = bt_slice_of(payload),
+                           .props = bt_slice_of("\x01\x01"),
                            .qos = 1,
                            .expiry_s = 60 };
 

@@ -5,14 +5,9 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static int set(struct hub_v5 **v, uint16_t alias, const char *topic)
 {
-    struct bt_slice t = slice_of(topic);
+    struct bt_slice t = bt_slice_of(topic);
 
     return hub_alias_resolve(v, 3, alias, &t);
 }
@@ -86,10 +81,10 @@ TEST(no_memory_for_an_alias)
 static int send_topic(struct hub_v5 *v, const char *topic)
 {
     bool known;
-    uint16_t alias = hub_alias_for(v, slice_of(topic), &known);
+    uint16_t alias = hub_alias_for(v, bt_slice_of(topic), &known);
 
     if (alias != 0 && !known)
-        hub_alias_sent(v, alias, slice_of(topic));
+        hub_alias_sent(v, alias, bt_slice_of(topic));
     return known ? alias : -(int)alias;
 }
 
@@ -118,13 +113,13 @@ TEST(a_packet_that_was_not_written_teaches_nothing)
     struct hub_v5 v = { .max_out = 1 };
     bool known;
 
-    CHECK_INT(hub_alias_for(&v, slice_of("topic/number/1"), &known), 1);
-    CHECK_INT(hub_alias_for(&v, slice_of("topic/number/1"), &known), 1);
+    CHECK_INT(hub_alias_for(&v, bt_slice_of("topic/number/1"), &known), 1);
+    CHECK_INT(hub_alias_for(&v, bt_slice_of("topic/number/1"), &known), 1);
     CHECK(!known);
     bt_mem_fail_from(1);
-    hub_alias_sent(&v, 1, slice_of("topic/number/1"));
+    hub_alias_sent(&v, 1, bt_slice_of("topic/number/1"));
     bt_mem_fail_from(0);
-    CHECK_INT(hub_alias_for(&v, slice_of("topic/number/1"), &known), 1);
+    CHECK_INT(hub_alias_for(&v, bt_slice_of("topic/number/1"), &known), 1);
     CHECK(!known);
     bt_free(v.out);
 }

@@ -4,11 +4,6 @@
 
 #include "hub/access/auth.c"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static char *permit_items[] = { NULL };
 static struct hub_permission permission[2] = {
     { .action = PUB, .permit = { permit_items, 1 } },
@@ -39,8 +34,8 @@ static const struct hub_principal *login(const struct hub_auth *a, const char *u
     const struct hub_login in = {
         .has_user = user != NULL,
         .has_password = password != NULL,
-        .username = text(user ? user : ""),
-        .password = text(password ? password : ""),
+        .username = bt_slice_of(user ? user : ""),
+        .password = bt_slice_of(password ? password : ""),
     };
     const struct hub_principal *p;
     const struct bt_password *work;
@@ -81,11 +76,11 @@ TEST(anonymous)
     const struct hub_principal *p = login(a, NULL, NULL);
 
     CHECK_STR(hub_principal_name(p), "");
-    CHECK(hub_principal_may_publish(p, text("id"), text("a")));
-    CHECK(hub_principal_may_publish(p, text("id"), text("$SYSTEM")));
-    CHECK(!hub_principal_may_publish(p, text("id"), text("$SYS/x")));
-    CHECK(!hub_principal_may_publish(p, text("id"), text("$SYS")));
-    CHECK(hub_principal_may_subscribe(p, text("id"), text("$SYS/#")));
+    CHECK(hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("a")));
+    CHECK(hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("$SYSTEM")));
+    CHECK(!hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("$SYS/x")));
+    CHECK(!hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("$SYS")));
+    CHECK(hub_principal_may_subscribe(p, bt_slice_of("id"), bt_slice_of("$SYS/#")));
     CHECK(login(a, "bob", "x") == NULL);
     hub_auth_free(a);
 
@@ -130,10 +125,12 @@ TEST(permits)
         const struct hub_principal *p = login(a, "zoe", "secret");
 
         if (strpbrk(rows[i].topic, "+#") == NULL)
-            CHECK_INT(hub_principal_may_publish(p, text("id"), text(rows[i].topic)),
+            CHECK_INT(hub_principal_may_publish(p, bt_slice_of("id"),
+                                                bt_slice_of(rows[i].topic)),
                       rows[i].pub);
-        CHECK_INT(hub_principal_may_subscribe(p, text("id"), text(rows[i].topic)),
-                  rows[i].sub);
+        CHECK_INT(
+            hub_principal_may_subscribe(p, bt_slice_of("id"), bt_slice_of(rows[i].topic)),
+            rows[i].sub);
         hub_auth_free(a);
     }
 }
@@ -144,15 +141,16 @@ TEST(found_by_name)
     const struct hub_principal *p = login(a, "amy", "other");
 
     CHECK(hub_auth_find(a, "amy") == p);
-    CHECK(hub_principal_may_publish(p, text("id"), text("x")));
-    CHECK(!hub_principal_may_subscribe(p, text("id"), text("x")));
+    CHECK(hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("x")));
+    CHECK(!hub_principal_may_subscribe(p, bt_slice_of("id"), bt_slice_of("x")));
     CHECK(hub_auth_find(a, "$internal") == hub_auth_internal(a));
-    CHECK(hub_principal_may_publish(hub_auth_internal(a), text("id"), text("$SYS/x")));
+    CHECK(hub_principal_may_publish(hub_auth_internal(a), bt_slice_of("id"),
+                                    bt_slice_of("$SYS/x")));
     CHECK(hub_auth_find(a, "") == &a->anonymous);
     p = hub_auth_find(a, "gone");
     CHECK(p != NULL && p != &a->anonymous);
-    CHECK(!hub_principal_may_publish(p, text("id"), text("x")));
-    CHECK(!hub_principal_may_subscribe(p, text("id"), text("x")));
+    CHECK(!hub_principal_may_publish(p, bt_slice_of("id"), bt_slice_of("x")));
+    CHECK(!hub_principal_may_subscribe(p, bt_slice_of("id"), bt_slice_of("x")));
     hub_auth_free(a);
 }
 
@@ -167,8 +165,8 @@ static struct hub_auth *make_hashed(struct hub_principal_conf *list, size_t n)
     struct hub_auth *a;
 
     if (hash_a[0] == '\0') {
-        CHECK_INT(bt_password_make(text("one"), 7, hash_a), 0);
-        CHECK_INT(bt_password_make(text("two"), 9, hash_b), 0);
+        CHECK_INT(bt_password_make(bt_slice_of("one"), 7, hash_a), 0);
+        CHECK_INT(bt_password_make(bt_slice_of("two"), 9, hash_b), 0);
     }
     CHECK_INT(hub_auth_new(&conf, true, NULL, &a), 0);
     return a;
@@ -180,14 +178,16 @@ static int decide(const struct hub_auth *a, const char *user, const char *passwo
 {
     const struct hub_login in = { .has_user = true,
                                   .has_password = true,
-                                  .username = text(user),
-                                  .password = text(password) };
+                                  .username = bt_slice_of(user),
+                                  .password = bt_slice_of(password) };
     const struct hub_principal *p;
     int r = hub_auth_login(a, &in, &p, work);
 
     if (r != HUB_LOGIN_WORK)
         return r;
-    return bt_password_check(*work, text(password)) && p != NULL ? 0 : HUB_LOGIN_REFUSED;
+    return bt_password_check(*work, bt_slice_of(password)) && p != NULL
+               ? 0
+               : HUB_LOGIN_REFUSED;
 }
 
 TEST(hashed_passwords)
@@ -292,12 +292,13 @@ TEST(certificates)
                                        .common_name = rows[i].cn,
                                        .subject = full,
                                        .fingerprint = PRINT };
-        const struct hub_login in = { .has_user = rows[i].user != NULL,
-                                      .has_password = rows[i].password != NULL,
-                                      .username = text(rows[i].user ? rows[i].user : ""),
-                                      .password =
-                                          text(rows[i].password ? rows[i].password : ""),
-                                      .peer = &peer };
+        const struct hub_login in = {
+            .has_user = rows[i].user != NULL,
+            .has_password = rows[i].password != NULL,
+            .username = bt_slice_of(rows[i].user ? rows[i].user : ""),
+            .password = bt_slice_of(rows[i].password ? rows[i].password : ""),
+            .peer = &peer
+        };
         const struct hub_principal *p;
         const struct bt_password *work;
         int r;

@@ -8,11 +8,6 @@
 #include "hub/route/match.c"
 #include "hub/route/match_cache.c"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static const struct hub_sub_opts plain = { .qos = 1 };
 
 TEST(topics_and_filters)
@@ -52,13 +47,13 @@ TEST(topics_and_filters)
         struct hub_addr *a = hub_addr_new(1, NULL);
         struct hub_match *m;
 
-        CHECK_INT(hub_index_add(ix, text(rows[i].filter), a, &plain), 0);
-        m = hub_cache_lookup(c, text(rows[i].topic));
+        CHECK_INT(hub_index_add(ix, bt_slice_of(rows[i].filter), a, &plain), 0);
+        m = hub_cache_lookup(c, bt_slice_of(rows[i].topic));
         if ((m->n_targets + m->n_groups == 1) != rows[i].yes)
             printf("row %zu: %s ~ %s\n", i, rows[i].filter, rows[i].topic);
         CHECK_INT(m->n_targets + m->n_groups, rows[i].yes);
         hub_cache_free(c);
-        CHECK(hub_index_remove(ix, text(rows[i].filter), a));
+        CHECK(hub_index_remove(ix, bt_slice_of(rows[i].filter), a));
         CHECK_INT(atomic_load(&a->refs), 1);
         CHECK_INT(ix->trie.n, 0);
         CHECK_INT(hub_index_size(ix), 0);
@@ -79,9 +74,9 @@ TEST(overlapping_filters_merge)
     struct hub_match *m;
 
     for (size_t i = 0; i < 3; i++)
-        CHECK_INT(hub_index_add(ix, text(filters[i]), a, &opts[i]), 0);
-    CHECK_INT(hub_index_add(ix, text("a/b"), b, &plain), 0);
-    m = hub_cache_lookup(c, text("a/b"));
+        CHECK_INT(hub_index_add(ix, bt_slice_of(filters[i]), a, &opts[i]), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("a/b"), b, &plain), 0);
+    m = hub_cache_lookup(c, bt_slice_of("a/b"));
     CHECK_INT(m->n_targets, 2);
     CHECK(m->targets[0].addr == b && m->targets[1].addr == a);
     CHECK_INT(m->targets[1].qos, 2);
@@ -93,12 +88,12 @@ TEST(overlapping_filters_merge)
     CHECK_INT(m->first[1], 1);
     CHECK_INT(m->first[2], 1);
     CHECK_INT(m->first[3], 2);
-    CHECK_INT(hub_index_add(ix, text("a/b"), b, &opts[0]), HUB_INDEX_REPLACED);
-    m = hub_cache_lookup(c, text("a/b"));
+    CHECK_INT(hub_index_add(ix, bt_slice_of("a/b"), b, &opts[0]), HUB_INDEX_REPLACED);
+    m = hub_cache_lookup(c, bt_slice_of("a/b"));
     CHECK_INT(m->targets[0].qos, 0);
     CHECK_INT(hub_index_size(ix), 4);
-    CHECK(!hub_index_remove(ix, text("a/c"), a));
-    CHECK(!hub_index_remove(ix, text("a/+"), b));
+    CHECK(!hub_index_remove(ix, bt_slice_of("a/c"), a));
+    CHECK(!hub_index_remove(ix, bt_slice_of("a/+"), b));
     hub_cache_free(c);
     hub_index_free(ix);
     CHECK_INT(atomic_load(&a->refs), 1);
@@ -113,18 +108,19 @@ TEST(shared_groups)
     struct hub_addr *a = hub_addr_new(0, NULL), *b = hub_addr_new(0, NULL);
     struct hub_match *m;
 
-    CHECK_INT(hub_index_add(ix, text("$share/g/t"), a, &plain), 0);
-    CHECK_INT(hub_index_add(ix, text("$share/g/t"), b, &plain), 0);
-    CHECK_INT(hub_index_add(ix, text("$share/h/t"), a, &plain), 0);
-    CHECK_INT(hub_index_add(ix, text("t"), a, &plain), 0);
-    CHECK_INT(hub_index_add(ix, text("$share/g/t"), a, &plain), HUB_INDEX_REPLACED);
-    m = hub_cache_lookup(c, text("t"));
+    CHECK_INT(hub_index_add(ix, bt_slice_of("$share/g/t"), a, &plain), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("$share/g/t"), b, &plain), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("$share/h/t"), a, &plain), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("t"), a, &plain), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("$share/g/t"), a, &plain),
+              HUB_INDEX_REPLACED);
+    m = hub_cache_lookup(c, bt_slice_of("t"));
     CHECK_INT(m->n_targets, 1);
     CHECK_INT(m->n_groups, 2);
     CHECK_INT(m->groups[0].n + m->groups[1].n, 3);
-    CHECK(hub_index_remove(ix, text("$share/g/t"), a));
-    CHECK(hub_index_remove(ix, text("$share/g/t"), b));
-    m = hub_cache_lookup(c, text("t"));
+    CHECK(hub_index_remove(ix, bt_slice_of("$share/g/t"), a));
+    CHECK(hub_index_remove(ix, bt_slice_of("$share/g/t"), b));
+    m = hub_cache_lookup(c, bt_slice_of("t"));
     CHECK_INT(m->n_groups, 1);
     CHECK_INT(m->groups[0].n, 1);
     hub_cache_free(c);
@@ -155,7 +151,7 @@ TEST(same_answers_as_matching_one_by_one)
         if (filters[i][0] == '\0')
             strcpy(filters[i], "a");
         addrs[i] = hub_addr_new((uint32_t)(i % 4), NULL);
-        CHECK_INT(hub_index_add(ix, text(filters[i]), addrs[i], &plain), 0);
+        CHECK_INT(hub_index_add(ix, bt_slice_of(filters[i]), addrs[i], &plain), 0);
     }
     for (size_t round = 0; round < 2000; round++) {
         size_t levels = 1 + test_random() % 4, len = 0, want = 0, last = N - round / 11;
@@ -169,13 +165,13 @@ TEST(same_answers_as_matching_one_by_one)
         if (topic[0] == '\0')
             strcpy(topic, "b");
         for (size_t i = 0; i < last; i++)
-            want += bt_mqtt_match(text(filters[i]), text(topic));
-        m = hub_cache_lookup(c, text(topic));
+            want += bt_mqtt_match(bt_slice_of(filters[i]), bt_slice_of(topic));
+        m = hub_cache_lookup(c, bt_slice_of(topic));
         if (m->n_targets != want)
             printf("topic %s\n", topic);
         CHECK_INT(m->n_targets, want);
         if (round % 11 == 10)
-            CHECK(hub_index_remove(ix, text(filters[last - 1]), addrs[last - 1]));
+            CHECK(hub_index_remove(ix, bt_slice_of(filters[last - 1]), addrs[last - 1]));
     }
     hub_cache_free(c);
     hub_index_free(ix);
@@ -192,12 +188,12 @@ TEST(many_subscribers_of_one_filter)
 
     for (size_t i = 0; i < N; i++) {
         a[i] = hub_addr_new(0, NULL);
-        CHECK_INT(hub_index_add(ix, text("x"), a[i], &plain), 0);
-        CHECK_INT(hub_cache_lookup(c, text("x"))->n_targets, i + 1);
+        CHECK_INT(hub_index_add(ix, bt_slice_of("x"), a[i], &plain), 0);
+        CHECK_INT(hub_cache_lookup(c, bt_slice_of("x"))->n_targets, i + 1);
     }
     for (size_t i = 0; i < N; i++) {
-        CHECK(hub_index_remove(ix, text("x"), a[i]));
-        CHECK_INT(hub_cache_lookup(c, text("x"))->n_targets, N - 1 - i);
+        CHECK(hub_index_remove(ix, bt_slice_of("x"), a[i]));
+        CHECK_INT(hub_cache_lookup(c, bt_slice_of("x"))->n_targets, N - 1 - i);
         hub_addr_unref(a[i]);
     }
     hub_cache_free(c);
@@ -212,10 +208,10 @@ TEST(cache_is_bounded_and_right)
     char topic[32];
 
     CHECK_INT(c->mask + 1, 128);
-    CHECK_INT(hub_index_add(ix, text("t/77"), a, &plain), 0);
+    CHECK_INT(hub_index_add(ix, bt_slice_of("t/77"), a, &plain), 0);
     for (unsigned i = 0; i < 20000; i++) {
         snprintf(topic, sizeof(topic), "t/%u", i % 9000);
-        CHECK_INT(hub_cache_lookup(c, text(topic))->n_targets, i % 9000 == 77);
+        CHECK_INT(hub_cache_lookup(c, bt_slice_of(topic))->n_targets, i % 9000 == 77);
     }
     CHECK_INT(c->n, HUB_CACHE_SLOTS);
     CHECK_INT(c->mask + 1, HUB_CACHE_SLOTS * 2);
@@ -264,17 +260,17 @@ TEST(no_memory)
         for (size_t i = 0; c != NULL && i < 4; i++) {
             size_t nodes = ix->trie.n;
 
-            if (hub_index_add(ix, text(filters[i]), a[i % 3], &plain) >= 0)
+            if (hub_index_add(ix, bt_slice_of(filters[i]), a[i % 3], &plain) >= 0)
                 continue;
             failed = true;
             CHECK_INT(ix->trie.n, nodes);
         }
         if (c != NULL) {
-            failed |= hub_cache_lookup(c, text("a/b/c/d")) == NULL;
-            failed |= hub_cache_lookup(c, text("a/b")) == NULL;
+            failed |= hub_cache_lookup(c, bt_slice_of("a/b/c/d")) == NULL;
+            failed |= hub_cache_lookup(c, bt_slice_of("a/b")) == NULL;
             bt_mem_fail_from(0);
             size = hub_index_size(ix);
-            CHECK(hub_cache_lookup(c, text("a/b/c/d")) != NULL);
+            CHECK(hub_cache_lookup(c, bt_slice_of("a/b/c/d")) != NULL);
             CHECK(size <= 4);
         }
         bt_mem_fail_from(0);
@@ -305,7 +301,7 @@ static void *reader(void *arg)
         struct hub_match *m;
 
         snprintf(topic, sizeof(topic), "t/%u", i % 50);
-        m = hub_cache_lookup(c, text(topic));
+        m = hub_cache_lookup(c, bt_slice_of(topic));
         /* "t/+" is always there; the literal and the shared one come and go. */
         if (m == NULL || m->n_targets < 1 || m->n_targets > 2)
             atomic_fetch_add(&crowd->wrong, 1);
@@ -321,14 +317,14 @@ TEST(readers_beside_a_writer)
     pthread_t threads[4];
     char filter[32];
 
-    CHECK_INT(hub_index_add(crowd.ix, text("t/+"), fixed, &plain), 0);
+    CHECK_INT(hub_index_add(crowd.ix, bt_slice_of("t/+"), fixed, &plain), 0);
     for (size_t i = 0; i < 4; i++)
         CHECK_INT(pthread_create(&threads[i], NULL, reader, &crowd), 0);
     for (unsigned i = 0; i < 2000; i++) {
         moving = hub_addr_new(i % 4, NULL);
         snprintf(filter, sizeof(filter), i % 3 ? "t/%u" : "$share/g/t/%u", i % 50);
-        CHECK_INT(hub_index_add(crowd.ix, text(filter), moving, &plain), 0);
-        CHECK(hub_index_remove(crowd.ix, text(filter), moving));
+        CHECK_INT(hub_index_add(crowd.ix, bt_slice_of(filter), moving, &plain), 0);
+        CHECK(hub_index_remove(crowd.ix, bt_slice_of(filter), moving));
         hub_addr_unref(moving);
     }
     atomic_store(&crowd.stop, true);

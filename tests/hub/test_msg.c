@@ -4,16 +4,11 @@
 #include "core/clock.h"
 #include "tests/harness.h"
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 TEST(copies_what_it_is_given)
 {
-    struct hub_pub p = { .topic = slice_of("a/b"),
-                         .props = slice_of("pp"),
-                         .payload = slice_of("payload"),
+    struct hub_pub p = { .topic = bt_slice_of("a/b"),
+                         .props = bt_slice_of("pp"),
+                         .payload = bt_slice_of("payload"),
                          .qos = 2,
                          .retain = true };
     struct hub_msg *m = hub_msg_new(&p);
@@ -33,7 +28,7 @@ TEST(copies_what_it_is_given)
 
 TEST(expiry_counts_from_creation)
 {
-    struct hub_pub p = { .topic = slice_of("t"), .expiry_s = UINT32_MAX - 1 };
+    struct hub_pub p = { .topic = bt_slice_of("t"), .expiry_s = UINT32_MAX - 1 };
     struct hub_msg *m;
 
     bt_clock_fake_start(0, 1000);
@@ -52,7 +47,7 @@ TEST(expiry_counts_from_creation)
 
 TEST(one_block_for_a_publish)
 {
-    struct hub_pub p = { .topic = slice_of("t"), .payload = slice_of("x") };
+    struct hub_pub p = { .topic = bt_slice_of("t"), .payload = bt_slice_of("x") };
     struct hub_msg *a = hub_pub_msg(&p), *b = hub_pub_msg(&p);
 
     CHECK(a != NULL && a == b);
@@ -68,8 +63,9 @@ TEST(too_long_is_refused)
 {
     static uint8_t big[UINT16_MAX + 1];
     struct hub_pub topic = { .topic = { big, sizeof(big) } };
-    struct hub_pub props = { .topic = slice_of("t"), .props = { big, sizeof(big) } };
-    struct hub_pub payload = { .topic = slice_of("t"), .payload = { big, UINT32_MAX } };
+    struct hub_pub props = { .topic = bt_slice_of("t"), .props = { big, sizeof(big) } };
+    struct hub_pub payload = { .topic = bt_slice_of("t"),
+                               .payload = { big, UINT32_MAX } };
     struct hub_pub longest = { .topic = { big, UINT16_MAX } };
     struct hub_msg *m = hub_msg_new(&longest);
 
@@ -82,7 +78,7 @@ TEST(too_long_is_refused)
 
 TEST(out_of_memory_is_told)
 {
-    struct hub_pub p = { .topic = slice_of("t") };
+    struct hub_pub p = { .topic = bt_slice_of("t") };
     struct hub_msg *m;
 
     bt_mem_fail_from(1);

@@ -11,11 +11,6 @@ static const char *const parts[] = { "", "a", "b", "$x", "+", "#" };
 static char filters[MAX_TEXTS][16], topics[MAX_TEXTS][16];
 static size_t n_filters, n_topics;
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 /* All valid texts of up to MAX_LEVELS levels out of the first n parts. */
 static void build(char (*to)[16], size_t *count, size_t n, const char *sofar, int levels)
 {
@@ -23,7 +18,7 @@ static void build(char (*to)[16], size_t *count, size_t n, const char *sofar, in
         char s[16];
 
         (void)snprintf(s, sizeof(s), "%s%s%s", sofar, levels > 0 ? "/" : "", parts[i]);
-        if (bt_mqtt_filter_ok(text(s))) {
+        if (bt_mqtt_filter_ok(bt_slice_of(s))) {
             CHECK(*count < MAX_TEXTS);
             memcpy(to[(*count)++], s, sizeof(s));
         }
@@ -71,14 +66,14 @@ static bool topic_in(const struct hub_permits *p, const char *t)
 {
     static const struct hub_who nobody;
 
-    return hub_permits_topic(p, &nobody, text(t));
+    return hub_permits_topic(p, &nobody, bt_slice_of(t));
 }
 
 static bool filter_in(const struct hub_permits *p, const char *f)
 {
     static const struct hub_who nobody;
 
-    return hub_permits_filter(p, &nobody, text(f));
+    return hub_permits_filter(p, &nobody, bt_slice_of(f));
 }
 
 TEST(every_topic_against_every_permit)
@@ -92,7 +87,7 @@ TEST(every_topic_against_every_permit)
         for (size_t k = 0; k < n_topics; k++) {
             struct walk w = { .who = &(struct hub_who){ .client_id = { NULL, 0 } },
                               .permit = permit.text,
-                              .other = text(topics[k]) };
+                              .other = bt_slice_of(topics[k]) };
 
             CHECK_INT(topic_in(&p, topics[k]), matched(filters[i], topics[k]));
             CHECK_INT(matches(&w), matched(filters[i], topics[k]));
@@ -199,12 +194,12 @@ TEST(the_client_and_the_user_stand_in)
     };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
-        struct hub_who who = { text(rows[i].id), text(rows[i].user) };
+        struct hub_who who = { bt_slice_of(rows[i].id), bt_slice_of(rows[i].user) };
         struct hub_permit permit = hub_permit_of(rows[i].permit);
         struct hub_permits p = { .permit = &permit, .n_permit = 1 };
 
-        CHECK_INT(hub_permits_topic(&p, &who, text(rows[i].topic)), rows[i].want);
-        CHECK_INT(hub_permits_filter(&p, &who, text(rows[i].topic)), rows[i].want);
+        CHECK_INT(hub_permits_topic(&p, &who, bt_slice_of(rows[i].topic)), rows[i].want);
+        CHECK_INT(hub_permits_filter(&p, &who, bt_slice_of(rows[i].topic)), rows[i].want);
     }
 }
 
@@ -214,14 +209,14 @@ TEST(an_identifier_is_no_wildcard)
     static const char *const ids[] = { "+", "#", "a/#", "+/#", "", "$share/g/#" };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(ids); i++) {
-        struct hub_who who = { text(ids[i]), text(ids[i]) };
+        struct hub_who who = { bt_slice_of(ids[i]), bt_slice_of(ids[i]) };
         struct hub_permit permit = hub_permit_of("%c"), both = hub_permit_of("%u/%c");
         struct hub_permits p = { .permit = &permit, .n_permit = 1 };
         struct hub_permits q = { .permit = &both, .n_permit = 1 };
 
         for (size_t k = 0; k < n_filters; k++) {
-            CHECK(!hub_permits_filter(&p, &who, text(filters[k])));
-            CHECK(!hub_permits_filter(&q, &who, text(filters[k])));
+            CHECK(!hub_permits_filter(&p, &who, bt_slice_of(filters[k])));
+            CHECK(!hub_permits_filter(&q, &who, bt_slice_of(filters[k])));
         }
     }
 }
@@ -232,18 +227,18 @@ TEST(a_deny_with_an_odd_value_denies_all_values)
     static const char *const odd[] = { "", "+", "#", "x/y", "$SYS", "a#" };
     struct hub_permit permit = hub_permit_of("#"), deny = hub_permit_of("adm/%c/x");
     struct hub_permits p = { &permit, &deny, 1, 1 };
-    struct hub_who who = { text("d1"), text("u") };
+    struct hub_who who = { bt_slice_of("d1"), bt_slice_of("u") };
 
-    CHECK(!hub_permits_topic(&p, &who, text("adm/d1/x")));
-    CHECK(hub_permits_topic(&p, &who, text("adm/d2/x")));
-    CHECK(hub_permits_filter(&p, &who, text("adm/d2/x")));
-    CHECK(!hub_permits_filter(&p, &who, text("adm/+/x")));
-    CHECK(!hub_permits_filter(&p, &who, text("#")));
+    CHECK(!hub_permits_topic(&p, &who, bt_slice_of("adm/d1/x")));
+    CHECK(hub_permits_topic(&p, &who, bt_slice_of("adm/d2/x")));
+    CHECK(hub_permits_filter(&p, &who, bt_slice_of("adm/d2/x")));
+    CHECK(!hub_permits_filter(&p, &who, bt_slice_of("adm/+/x")));
+    CHECK(!hub_permits_filter(&p, &who, bt_slice_of("#")));
     for (size_t i = 0; i < BT_ARRAY_LEN(odd); i++) {
-        who.client_id = text(odd[i]);
-        CHECK(!hub_permits_topic(&p, &who, text("adm/d1/x")));
-        CHECK(!hub_permits_filter(&p, &who, text("adm/d1/x")));
-        CHECK(hub_permits_topic(&p, &who, text("adm/d1/y")));
-        CHECK(!hub_permits_filter(&p, &who, text("adm/#")));
+        who.client_id = bt_slice_of(odd[i]);
+        CHECK(!hub_permits_topic(&p, &who, bt_slice_of("adm/d1/x")));
+        CHECK(!hub_permits_filter(&p, &who, bt_slice_of("adm/d1/x")));
+        CHECK(hub_permits_topic(&p, &who, bt_slice_of("adm/d1/y")));
+        CHECK(!hub_permits_filter(&p, &who, bt_slice_of("adm/#")));
     }
 }

@@ -3,23 +3,18 @@
 
 #include "tests/harness.h"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 TEST(what_is_guarded)
 {
     struct hub_reply_guards g;
 
     hub_reply_guards_init(&g);
-    CHECK(!hub_reply_guarded(&g, text("f/x/call")));
+    CHECK(!hub_reply_guarded(&g, bt_slice_of("f/x/call")));
     CHECK_INT(hub_reply_guard_add(&g, "f/+/call"), 0);
     CHECK_INT(hub_reply_guard_add(&g, "other"), 0);
     CHECK_INT(hub_reply_guard_add(&g, "f/+/call"), 0);
-    CHECK(hub_reply_guarded(&g, text("f/x/call")));
-    CHECK(hub_reply_guarded(&g, text("other")));
-    CHECK(!hub_reply_guarded(&g, text("f/x/y/call")));
+    CHECK(hub_reply_guarded(&g, bt_slice_of("f/x/call")));
+    CHECK(hub_reply_guarded(&g, bt_slice_of("other")));
+    CHECK(!hub_reply_guarded(&g, bt_slice_of("f/x/y/call")));
     CHECK(g.all.next->next->next == &g.all); /* two entries */
     hub_reply_guards_deinit(&g);
 }
@@ -40,5 +35,5 @@ TEST(most_messages_name_no_response_topic)
 {
     struct bt_mqtt_props props = { 0 };
 
-    CHECK(hub_reply_guard_permits(NULL, NULL, text("t"), &props));
+    CHECK(hub_reply_guard_permits(NULL, NULL, bt_slice_of("t"), &props));
 }

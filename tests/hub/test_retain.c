@@ -7,14 +7,11 @@
 #include "core/mqtt.h"
 #include "hub/route/retain.c"
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static struct hub_msg *message(const char *topic, int64_t expires_ms)
 {
-    struct hub_pub pub = { .topic = text(topic), .payload = text("x"), .retain = true };
+    struct hub_pub pub = { .topic = bt_slice_of(topic),
+                           .payload = bt_slice_of("x"),
+                           .retain = true };
     struct hub_msg *m = hub_msg_new(&pub);
 
     if (m != NULL)
@@ -36,10 +33,10 @@ static size_t found(struct hub_retain *r, const char *filter, int64_t now_ms)
     struct hub_retain_set set;
     size_t n;
 
-    CHECK_INT(hub_retain_match(r, text(filter), now_ms, &set), 0);
+    CHECK_INT(hub_retain_match(r, bt_slice_of(filter), now_ms, &set), 0);
     n = set.n;
     for (size_t i = 0; i < n; i++)
-        CHECK(bt_mqtt_match(text(filter), hub_msg_topic(set.items[i])));
+        CHECK(bt_mqtt_match(bt_slice_of(filter), hub_msg_topic(set.items[i])));
     hub_retain_set_deinit(&set);
     hub_retain_set_deinit(&set);
     return n;
@@ -63,14 +60,14 @@ TEST(wildcards)
         size_t want = 0;
 
         for (size_t k = 0; k < BT_ARRAY_LEN(topics); k++)
-            want += bt_mqtt_match(text(filters[i]), text(topics[k]));
+            want += bt_mqtt_match(bt_slice_of(filters[i]), bt_slice_of(topics[k]));
         if (found(r, filters[i], 0) != want)
             printf("filter %s\n", filters[i]);
         CHECK_INT(found(r, filters[i], 0), want);
     }
     CHECK_INT(hub_retain_count(r), BT_ARRAY_LEN(topics));
     for (size_t i = 0; i < BT_ARRAY_LEN(topics); i++)
-        CHECK(hub_retain_del(r, text(topics[i])));
+        CHECK(hub_retain_del(r, bt_slice_of(topics[i])));
     CHECK_INT(hub_retain_count(r), 0);
     CHECK_INT(r->trie.n, 0);
     hub_retain_free(r);
@@ -85,14 +82,14 @@ TEST(newest_replaces)
     put(r, "a/b", 0);
     CHECK_INT(hub_retain_put(r, m), 0);
     CHECK_INT(hub_retain_count(r), 1);
-    CHECK_INT(hub_retain_match(r, text("a/b"), 0, &set), 0);
+    CHECK_INT(hub_retain_match(r, bt_slice_of("a/b"), 0, &set), 0);
     CHECK_INT(set.n, 1);
     CHECK(set.items[0] == m);
     hub_retain_set_deinit(&set);
-    CHECK(!hub_retain_del(r, text("a")));
-    CHECK(!hub_retain_del(r, text("a/b/c")));
-    CHECK(hub_retain_del(r, text("a/b")));
-    CHECK(!hub_retain_del(r, text("a/b")));
+    CHECK(!hub_retain_del(r, bt_slice_of("a")));
+    CHECK(!hub_retain_del(r, bt_slice_of("a/b/c")));
+    CHECK(hub_retain_del(r, bt_slice_of("a/b")));
+    CHECK(!hub_retain_del(r, bt_slice_of("a/b")));
     CHECK_INT(atomic_load(&m->refs), 1);
     hub_msg_unref(m);
     hub_retain_free(r);
@@ -132,7 +129,7 @@ TEST(no_memory)
         for (size_t i = 0; r != NULL && i < 40; i++)
             kept += hub_retain_put(r, m[i]) == 0;
         if (r != NULL)
-            rc = hub_retain_match(r, text("a/+/x"), 0, &set);
+            rc = hub_retain_match(r, bt_slice_of("a/+/x"), 0, &set);
         bt_mem_fail_from(0);
         if (r != NULL)
             CHECK_INT(found(r, "#", 0), kept);

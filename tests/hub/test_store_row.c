@@ -28,14 +28,9 @@ static struct hub_msg *row(struct bt_slice topic, int64_t qos, int64_t expires,
     return m;
 }
 
-static struct bt_slice text(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 TEST(a_sound_row_stays_as_it_is)
 {
-    struct hub_msg *m = row(text("a/b"), 1, 1700000000000, "\x01\x01", 2);
+    struct hub_msg *m = row(bt_slice_of("a/b"), 1, 1700000000000, "\x01\x01", 2);
 
     CHECK(!hub_store_row_spoiled(m));
     CHECK_INT(m->qos, 1);
@@ -53,8 +48,8 @@ TEST(a_topic_that_is_none_spoils_the_message)
     memset(long_topic, 'x', sizeof(long_topic));
     for (size_t i = 0; i <= BT_ARRAY_LEN(topics); i++) {
         struct bt_slice long_one = { long_topic, sizeof(long_topic) };
-        struct hub_msg *m =
-            row(i < BT_ARRAY_LEN(topics) ? text(topics[i]) : long_one, 1, 0, NULL, 0);
+        struct hub_msg *m = row(
+            i < BT_ARRAY_LEN(topics) ? bt_slice_of(topics[i]) : long_one, 1, 0, NULL, 0);
 
         CHECK(hub_store_row_spoiled(m));
         CHECK_INT(m->payload_len, 0);
@@ -74,7 +69,8 @@ TEST(properties_that_do_not_travel_are_left_out)
                   { "\x02\x00\x00\x00\x01", 5 } };
 
     for (size_t i = 0; i < BT_ARRAY_LEN(props); i++) {
-        struct hub_msg *m = row(text("a"), 3, INT64_MIN, props[i].bytes, props[i].n);
+        struct hub_msg *m =
+            row(bt_slice_of("a"), 3, INT64_MIN, props[i].bytes, props[i].n);
 
         CHECK_INT(m->props_len, 0);
         CHECK_INT(m->qos, 2);

@@ -10,11 +10,6 @@ static struct hub_worker worker;
 static struct hub_auth *auth;
 static struct hub_session *session;
 
-static struct bt_slice slice_of(const char *s)
-{
-    return (struct bt_slice){ (const uint8_t *)s, strlen(s) };
-}
-
 static void setup(bool persistent)
 {
     memset(&hub, 0, sizeof(hub));
@@ -31,7 +26,7 @@ static void setup(bool persistent)
     worker.loop = bt_loop_new("test", false);
     worker.cache = hub_cache_new(hub.index);
     hub_batch_init(&worker.batch);
-    session = hub_session_new(&worker, slice_of("client"), 7);
+    session = hub_session_new(&worker, bt_slice_of("client"), 7);
     session->persistent = persistent;
     session->expiry_s = persistent ? 100 : 0;
     session->principal = hub_auth_internal(auth);
@@ -67,8 +62,8 @@ static void set(uint32_t delay_s, uint32_t expiry_s)
 {
     struct bt_mqtt_will will = { .present = true, .retain = true };
 
-    will.topic = slice_of("w");
-    will.payload = slice_of("gone");
+    will.topic = bt_slice_of("w");
+    will.payload = bt_slice_of("gone");
     will.props.will_delay = delay_s;
     will.props.message_expiry = expiry_s;
     if (expiry_s != 0)
@@ -152,7 +147,8 @@ TEST(its_expiry_counts_from_its_publication)
     set(0, 10);
     bt_clock_fake_advance(60000000);
     hub_will_lost(session);
-    CHECK_INT(hub_retain_match(hub.retain, slice_of("w"), bt_clock_wall_ms(), &found), 0);
+    CHECK_INT(hub_retain_match(hub.retain, bt_slice_of("w"), bt_clock_wall_ms(), &found),
+              0);
     CHECK_INT(found.n, 1);
     CHECK_INT(found.items[0]->expires_ms, 1000000 + 70000);
     hub_retain_set_deinit(&found);
@@ -162,8 +158,8 @@ TEST(its_expiry_counts_from_its_publication)
 
 TEST(restored_its_delay_begins_again)
 {
-    struct hub_pub pub = { .topic = slice_of("w"),
-                           .payload = slice_of("m"),
+    struct hub_pub pub = { .topic = bt_slice_of("w"),
+                           .payload = bt_slice_of("m"),
                            .retain = 1 };
     uint64_t now;
 
@@ -182,7 +178,7 @@ TEST(no_memory_for_a_will)
     struct bt_mqtt_will will = { .present = true };
 
     setup(false);
-    will.topic = slice_of("w");
+    will.topic = bt_slice_of("w");
     for (unsigned long n = 1; n <= 2; n++) {
         bt_mem_fail_from(n);
         CHECK_INT(hub_will_set(session, &will), BT_ENOMEM);
