@@ -4,10 +4,10 @@
 
 #include <pthread.h>
 
-#include "funcmgr/code.h"
-#include "funcmgr/link_remote.h"
-#include "funcmgr/requests.h"
-#include "funcmgr/rule.h"
+#include "funcmgr/calls/requests.h"
+#include "funcmgr/reload/code.h"
+#include "funcmgr/rule/link_remote.h"
+#include "funcmgr/rule/rule.h"
 
 struct fm_manager;
 
@@ -79,7 +79,7 @@ void fm_build_free_rule(struct fm_rule_slot *slot);
 /* The function of this name in the configuration, or NULL. */
 struct fm_pool_slot *fm_build_find(struct fm_manager *m, struct bt_slice name);
 
-/* ---- funcmgr/reload.c ---- */
+/* ---- funcmgr/reload/reload.c ---- */
 void fm_reload_init(struct fm_manager *m);
 /* Main thread, bt_module_ops.reload. */
 int fm_reload(struct fm_manager *m, const struct fm_conf *conf,

@@ -19,8 +19,8 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/sys.h"
-#include "funcmgr/forkserver.h"
 #include "funcmgr/manager.h"
+#include "funcmgr/process/forkserver.h"
 #include "funcmgr/task.h"
 #include "runtime-embed/runtime_embed.h"
 

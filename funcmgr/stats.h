@@ -6,7 +6,7 @@
 #define FUNCMGR_STATS_H
 
 #include "core/metric.h"
-#include "funcmgr/call.h"
+#include "funcmgr/pool/call.h"
 
 /* Names with statistics of their own; later ones share one struct. */
 #define FM_MAX_STATS 4096u

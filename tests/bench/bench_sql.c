@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "funcmgr/sql.h"
+#include "funcmgr/sql/sql.h"
 
 #define PAYLOAD                                                                       \
     "{\"id\":%d,\"device\":\"boiler-17\",\"time\":1795420917,\"temperature\":71.25,"  \

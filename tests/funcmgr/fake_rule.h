@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "funcmgr/rule_job.h"
+#include "funcmgr/rule/rule_job.h"
 #include "tests/harness.h"
 
 /* ---- The hub ---- */

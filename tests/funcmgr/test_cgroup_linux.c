@@ -13,8 +13,8 @@ static int fake_kill(int pid, int signum);
 #define mkdir(path, mode) fake_mkdir(path, mode)
 #define rmdir(path)       fake_rmdir(path)
 #define kill(pid, signum) fake_kill(pid, signum)
-#include "funcmgr/cgroup_linux.c"
-#include "funcmgr/cgroup_tree_linux.c"
+#include "funcmgr/limits/cgroup_linux.c"
+#include "funcmgr/limits/cgroup_tree_linux.c"
 #undef mkdir
 #undef rmdir
 #undef kill

@@ -1,5 +1,5 @@
-#include "funcmgr/conf.c"
-#include "funcmgr/conf_hub.c"
+#include "funcmgr/conf/conf.c"
+#include "funcmgr/conf/conf_hub.c"
 
 #include "core/error.h"
 #include "tests/harness.h"

@@ -1,4 +1,4 @@
-#include "funcmgr/error_json.c"
+#include "funcmgr/rule/error_json.c"
 
 #include "tests/harness.h"
 

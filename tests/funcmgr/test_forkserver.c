@@ -1,5 +1,5 @@
 /* Templates that are not processes: the test has the other end of the socket. */
-#include "funcmgr/forkserver.c"
+#include "funcmgr/process/forkserver.c"
 
 #include "tests/harness.h"
 

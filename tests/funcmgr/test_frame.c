@@ -1,4 +1,4 @@
-#include "funcmgr/frame.c"
+#include "funcmgr/process/frame.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* The guard's own part; the whole is in tests/integration/t_hostile_functions.py. */
-#include "funcmgr/guard.c"
+#include "funcmgr/limits/guard.c"
 
 #include "tests/harness.h"
 

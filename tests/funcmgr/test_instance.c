@@ -1,7 +1,7 @@
 /* The conversation with a process that is not there: the test holds its ends of the pipes
  * and moves the clock. */
-#include "funcmgr/instance.c"
-#include "funcmgr/instance_talk.c"
+#include "funcmgr/process/instance.c"
+#include "funcmgr/process/instance_talk.c"
 
 #include <fcntl.h>
 

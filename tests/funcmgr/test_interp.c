@@ -1,4 +1,4 @@
-#include "funcmgr/interp.c"
+#include "funcmgr/process/interp.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* The policy: who holds which limit, and what an instance is locked into. */
-#include "funcmgr/limits.c"
+#include "funcmgr/limits/limits.c"
 
 #include "tests/harness.h"
 

@@ -1,6 +1,6 @@
 /* A remote link over a connection that is not there: what is asked of it, and what is
  * handed on. */
-#include "funcmgr/link_remote.c"
+#include "funcmgr/rule/link_remote.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* What rules and calls share: ids, call records, answers. */
-#include "funcmgr/message.c"
+#include "funcmgr/rule/message.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* What counts as JSON. */
-#include "funcmgr/payload.c"
+#include "funcmgr/calls/payload.c"
 
 #include "tests/harness.h"
 

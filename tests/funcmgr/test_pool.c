@@ -1,6 +1,6 @@
 /* The pool with instances that are not processes, on a clock that the test moves. */
-#include "funcmgr/pool.c"
-#include "funcmgr/pool_start.c"
+#include "funcmgr/pool/pool.c"
+#include "funcmgr/pool/pool_start.c"
 
 #include "tests/harness.h"
 

@@ -1,6 +1,6 @@
 /* Requests between a hub and a pool that are not there: what is published, and when a
  * request is acknowledged. */
-#include "funcmgr/requests.c"
+#include "funcmgr/calls/requests.c"
 
 #include "tests/harness.h"
 

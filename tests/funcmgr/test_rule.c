@@ -1,5 +1,5 @@
 /* The session of a rule: what it asks for, what it takes, how it comes back. */
-#include "funcmgr/rule.c"
+#include "funcmgr/rule/rule.c"
 
 #include "tests/funcmgr/fake_rule.h"
 #include "tests/harness.h"

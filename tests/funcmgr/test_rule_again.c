@@ -1,6 +1,6 @@
 /* Jobs whose session was lost: their messages come again and the function does not run a
  * second time. */
-#include "funcmgr/rule_again.c"
+#include "funcmgr/rule/rule_again.c"
 
 #include "tests/funcmgr/fake_rule.h"
 #include "tests/harness.h"

@@ -1,5 +1,5 @@
 /* What is published for a message, when it is acknowledged, and what is tried again. */
-#include "funcmgr/rule_job.c"
+#include "funcmgr/rule/rule_job.c"
 
 #include "tests/funcmgr/fake_rule.h"
 #include "tests/harness.h"

@@ -1,5 +1,5 @@
 /* Turns by topic. */
-#include "funcmgr/rule_order.c"
+#include "funcmgr/rule/rule_order.c"
 
 #include <stdio.h>
 

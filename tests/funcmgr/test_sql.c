@@ -1,5 +1,5 @@
 /* Statements over messages: what comes out. */
-#include "funcmgr/sql.c"
+#include "funcmgr/sql/sql.c"
 
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
 /* What SQLite is let do, and what happens when it gets no memory. */
-#include "funcmgr/sql_db.c"
+#include "funcmgr/sql/sql_db.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* When a change of code is told: after two equal looks, once. */
-#include "funcmgr/watch.c"
+#include "funcmgr/reload/watch.c"
 
 #include "tests/harness.h"
 

@@ -1,5 +1,5 @@
 /* What counts as code, and what a look at a folder sees. */
-#include "funcmgr/watch_scan.c"
+#include "funcmgr/reload/watch_scan.c"
 
 #include <stdlib.h>
 

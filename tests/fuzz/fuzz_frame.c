@@ -1,7 +1,7 @@
 /* Bytes from a runtime: the stream decoder, fed in pieces whose size is the first byte.
  */
 #include "core/buf.h"
-#include "funcmgr/frame.h"
+#include "funcmgr/process/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

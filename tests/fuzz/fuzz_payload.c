@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "funcmgr/payload.h"
+#include "funcmgr/calls/payload.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/mem.h"
-#include "funcmgr/sql.h"
-#include "funcmgr/sql_plan.h"
+#include "funcmgr/sql/sql.h"
+#include "funcmgr/sql/sql_plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

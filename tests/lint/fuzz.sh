@@ -31,7 +31,7 @@ if [ -n "$clang" ]; then
     Darwin) other=linux ;;
     *) other=darwin ;;
     esac
-    for source in core/*.c hub/*.c hub/*/*.c agent/*.c bridge/*.c funcmgr/*.c runtime-embed/*.c; do
+    for source in core/*.c hub/*.c hub/*/*.c agent/*.c bridge/*.c funcmgr/*.c funcmgr/*/*.c runtime-embed/*.c; do
         case $source in
         *'*'* | core/main.c | runtime-embed/embed.c | *_$other.c) continue ;;
         esac

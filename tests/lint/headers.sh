@@ -5,7 +5,7 @@ set -eu
 failed=0
 probe=$(mktemp)
 trap 'rm -f "$probe"' EXIT
-for header in core/*.h hub/*.h hub/*/*.h agent/*.h bridge/*.h funcmgr/*.h runtime-embed/*.h; do
+for header in core/*.h hub/*.h hub/*/*.h agent/*.h bridge/*.h funcmgr/*.h funcmgr/*/*.h runtime-embed/*.h; do
     case $header in
     *'*'* | *.pb.h) continue ;;
     esac

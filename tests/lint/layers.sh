@@ -24,12 +24,12 @@ function owner(pattern, files, library) {
 }
 
 BEGIN {
-    owner("^(sqlite3[a-z]*\\.h)$", "core/db.c core/db_io.c funcmgr/sql_db.c", "SQLite")
+    owner("^(sqlite3[a-z]*\\.h)$", "core/db.c core/db_io.c funcmgr/sql/sql_db.c", "SQLite")
     owner("^ev(\\+\\+)?\\.h$", "core/loop.c core/mbox.c", "libev")
     owner("^yaml\\.h$", "core/yaml.c", "libyaml")
     owner("^yyjson\\.h$", "core/json.c", "yyjson")
     owner("^(mbedtls|psa)/", "core/hash.c core/tls.c core/tls_cert.c core/tls_ctx.c core/tls_priv.h core/tls_ticket.c core/tls_time.c", "mbedTLS")
-    owner("^pb(_[a-z]+)?\\.h$", "funcmgr/frame.c", "nanopb")
+    owner("^pb(_[a-z]+)?\\.h$", "funcmgr/process/frame.c", "nanopb")
 }
 
 # The path between the quotes or angles of an include line.

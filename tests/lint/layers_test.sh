@@ -23,7 +23,7 @@ expect()
 
 expect 0 hub/session/session.c '"hub/topic.h"'
 expect 0 bridge/remote.c '"hub/hub.h"'
-expect 0 funcmgr/rule.c '"runtime-embed/runtime_embed.h"'
+expect 0 funcmgr/rule/rule.c '"runtime-embed/runtime_embed.h"'
 expect 0 core/main.c '"agent/agent.h"'
 expect 0 core/db.c '<sqlite3.h>'
 expect 0 funcmgr/frames.pb.h '<pb.h>'
