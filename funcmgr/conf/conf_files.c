@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "core/stream.h"
 #include "core/tls.h"
 #include "funcmgr/conf/conf_priv.h"
+#include "funcmgr/limits/user.h"
 #include "funcmgr/process/interp.h"
 #include "funcmgr/sql/sql.h"
 
@@ -45,6 +47,34 @@ static void check_runtime(struct bt_conf_ctx *ctx, const struct fm_function_conf
                         "%.*s; until it is installed the messages of \"%s\" wait. If its "
                         "code runs with another one, write `runtime:` beside `service:`",
                         (int)BT_MIN(why.len, 200), (const char *)why.data, c->name);
+}
+
+/* Who checks need not be root, as the service may be. */
+static void check_user(struct bt_conf_ctx *ctx, const struct fm_function_conf *c)
+{
+    struct fm_user user bt_cleanup(fm_user_deinit) = { 0 };
+    struct bt_buf why bt_cleanup(bt_buf_deinit) = { 0 };
+
+    if (c->user != NULL && geteuid() == 0 &&
+        fm_user_find(c->user, &user, &why) == BT_EINVAL)
+        bt_conf_error_at(ctx, c, "user", "%.*s", (int)BT_MIN(why.len, 300),
+                         (const char *)why.data);
+}
+
+static void check_http(struct bt_conf_ctx *ctx, const struct fm_http_conf *c)
+{
+    const struct {
+        const char *key, *path;
+    } files[] = { { "tokenfile", c->tokenfile },
+                  { "certificate.cert", c->cert },
+                  { "certificate.key", c->key },
+                  { "certificate.ca", c->ca } };
+
+    for (size_t i = 0; c->listen.n > 0 && i < BT_ARRAY_LEN(files); i++) {
+        if (bt_given(files[i].path) && access(files[i].path, R_OK) != 0)
+            bt_conf_error_at(ctx, c, files[i].key, "%.200s: %s", files[i].path,
+                             strerror(errno));
+    }
 }
 
 /* The files of a broker elsewhere, as a start reads them. */
@@ -80,9 +110,11 @@ void fm_conf_check_files(struct bt_conf_ctx *ctx, const void *conf)
     const struct fm_rule_conf *r = c->rules.items;
 
     check_certificates(ctx, &c->hub);
+    check_http(ctx, &c->http);
     for (size_t i = 0; i < c->rules.n; i++, r++)
         check_certificates(ctx, &r->own_hub);
     for (size_t i = 0; i < c->functions.n; i++, f++) {
+        check_user(ctx, f);
         if (f->codedir != NULL)
             check_codedir(ctx, f);
         if (f->codedir != NULL && f->runtime != NULL && !fm_sql_is_runtime(f->runtime))

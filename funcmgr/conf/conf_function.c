@@ -98,7 +98,7 @@ static const struct bt_conf_row function_rows[] = {
     BT_CONF_ROW(struct fm_function_conf, "user", STRING, user, NULL,
                 "User the instances run as: a name, UID or UID:GID. Only root can change "
                 "it.",
-                .max = 255),
+                .match = ".", .max = 255),
     BT_CONF_SECTION_ROW(struct fm_function_conf, "limits", limits, &fm_limits_table,
                         "What an instance may use."),
     BT_CONF_SECTION_ROW(struct fm_function_conf, "sandbox", sandbox, &fm_sandbox_table,

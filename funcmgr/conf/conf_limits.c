@@ -92,11 +92,11 @@ static const struct bt_conf_row sandbox_rows[] = {
         struct fm_sandbox_conf, "data", STRING, data, NULL,
         "Folder that the function may write to, relative to the working directory; "
         "it is made, and becomes TMPDIR.",
-        .max = 4096),
+        .match = ".", .max = 4096),
     BT_CONF_ROW(struct fm_sandbox_conf, "read", STRINGS, read, NULL,
-                "More files and folders that it may read.", .max = 64),
+                "More files and folders that it may read.", .match = ".", .max = 64),
     BT_CONF_ROW(struct fm_sandbox_conf, "write", STRINGS, write, NULL,
-                "More files and folders that it may write to.", .max = 64),
+                "More files and folders that it may write to.", .match = ".", .max = 64),
 };
 
 static void check_sandbox(struct bt_conf_ctx *ctx, void *obj)

@@ -80,6 +80,10 @@ TEST(wrong_values)
     refused("functions: [{name: \"f\\n/etc\", runtime: sql, handler: 'select 1'}]\n",
             "name");
     refused("functions: [{name: a b, runtime: sql, handler: 'select 1'}]\n", "name");
+    /* Not all of the working directory, and not root. */
+    refused(FUNCTION ", sandbox: {data: ''}}]\n", "sandbox.data");
+    refused(FUNCTION ", sandbox: {read: ['']}}]\n", "sandbox.read");
+    refused(FUNCTION ", user: ''}]\n", "user");
     refused("functions: [{name: f, service: s}]\n",
             "the function needs all of runtime, handler and codedir");
     refused("functions: [{name: f, runtime: node, handler: nodot, codedir: c}]\n",

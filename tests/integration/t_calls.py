@@ -293,6 +293,8 @@ def addresses_that_are_refused(t):
             ("listen: ['tcp://127.0.0.1']", "expected tcp://HOST:PORT"),
             ("listen: ['tcp://127.0.0.1:0'], token: short", "token"),
             ("listen: ['tcp://[::]:0']", "needs a token"),
+            ("listen: ['tcp://127.0.0.1:0'], tokenfile: none", "tokenfile: none: No such file"),
+            ("listen: ['ssl://127.0.0.1:0'], certificate: {cert: none, key: none}", "certificate.key: none: No such"),
             ("listen: ['tcp://[::ffff:127.0.0.1]:0']", "needs a token"),
             ("listen: ['tcp://0:0']", "needs a token"),
             ("listen: ['tcp://127.0.0.1.example.com:0']", "needs a token"),

@@ -181,6 +181,10 @@ def prepared(text, ca, folder):
         for program in re.findall(r"runtime: exec, codedir: %s, handler: (\w+)" % name, text):
             with open(os.path.join(folder, name, program), "w") as f:
                 os.chmod(f.name, 0o755)
+    for name in re.findall(r"tokenfile: ([\w./-]+)", text):
+        os.makedirs(os.path.join(folder, os.path.dirname(name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w"):
+            pass
     text = re.sub(r"'?\$pbkdf2-sha512\$[^'\s]*\.\.\.'?", PW, text)
     for name in set(FILE.findall(text)):
         path = os.path.join(folder, name)

@@ -573,3 +573,13 @@ def sandboxed_program_in_bin(t):
         raise Skip("this kernel has no Landlock")
     contains(log, 'line="its own code"')
     check('line="all the rest"' not in log, "the working directory is closed")
+
+
+@test
+def a_user_that_is_not_there(t):
+    p = Pair(t, "user: nobody-of-this-name", start=False)
+    code, out, err = t.command("check", "-w", p.folder, "-c", p.s.config)
+    if os.geteuid() != 0:
+        raise Skip("only root can know")
+    equal(code, 1, "exit status")
+    contains(err, 'there is no user "nobody-of-this-name"')
