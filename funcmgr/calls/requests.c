@@ -68,9 +68,21 @@ static void check_drained(struct fm_requests *r)
     r->drained(r->arg);
 }
 
+/* What is not acknowledged keeps its place in the window until the session is opened
+ * again. */
+static void count_left(struct fm_requests *r)
+{
+    if (!r->closing && ++r->n_left == FM_REQUESTS_MAX_LEFT)
+        bt_timer_start(r->env.loop, &r->reopen_timer, REOPEN_MIN_MS, 0);
+}
+
 static void end_job(struct job *job, bool ok)
 {
     struct fm_requests *r = job->owner;
+
+    ok |= r->clean && !r->closing; /* it would never come again */
+    if (!ok && !job->orphan && job->delivery->qos > 0)
+        count_left(r);
 
     if (job->delivery->qos == 0) {
         r->n_qos0--;
@@ -194,6 +206,7 @@ static void on_published(void *arg, uint64_t token, unsigned reason)
 
     (void)arg;
     job->publishing = false;
+    job->delivery->answered &= reason < REFUSED; /* else it is still to be acknowledged */
     if (reason >= REFUSED)
         lost(job, for_ever ? "functions.hub.username may not publish there"
                            : "refused by the hub");
@@ -391,6 +404,8 @@ void fm_requests_open(struct fm_requests *r)
     fm_uuid(uuid);
     (void)snprintf(own, sizeof(own), "calls-%s", uuid);
     opts.client_id = named ? c->clientid : own;
+    r->clean = opts.clean;
+    r->n_left = 0;
     e = hub_client_open(r->hub, &opts, &r->client);
     if (e == 0)
         return;
@@ -404,7 +419,12 @@ void fm_requests_open(struct fm_requests *r)
 
 static void on_reopen(struct bt_timer *t)
 {
-    fm_requests_open(bt_container_of(t, struct fm_requests, reopen_timer));
+    struct fm_requests *r = bt_container_of(t, struct fm_requests, reopen_timer);
+
+    if (r->client != NULL)
+        lose_session(r);
+    else
+        fm_requests_open(r);
 }
 
 /* ---- Life ---- */

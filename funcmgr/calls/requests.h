@@ -10,6 +10,9 @@
 
 /* Unacknowledged requests at QoS 1 and 2. */
 #define FM_REQUESTS_WINDOW 1024u
+/* When so many of them were left in it the session is opened again, and they come again.
+ */
+#define FM_REQUESTS_MAX_LEFT (FM_REQUESTS_WINDOW / 2)
 /* Requests at QoS 0 under way, and bytes of their payloads, before more are dropped. */
 #define FM_REQUESTS_MAX_JOBS  1024u
 #define FM_REQUESTS_MAX_BYTES ((size_t)16 * 1024 * 1024)
@@ -23,7 +26,9 @@ struct fm_requests {
     size_t prefix, suffix; /* bytes of the topic before and after the name */
     struct bt_list jobs;
     size_t n_jobs, n_qos0, n_bytes; /* at QoS 0: number and payloads */
-    uint64_t pause;                 /* ms before the session is opened again */
+    bool clean;                     /* the session does not outlive its client */
+    size_t n_left;  /* of this session: left unacknowledged, each in its window */
+    uint64_t pause; /* ms before the session is opened again */
     struct bt_timer reopen_timer;
     struct fm_quiet dropped, lost;
     const char *lost_why;

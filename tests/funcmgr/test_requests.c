@@ -229,6 +229,31 @@ TEST(refused_response)
     end();
 }
 
+TEST(refused_responses_do_not_fill_the_window)
+{
+    begin();
+    for (unsigned i = 0; i < FM_REQUESTS_MAX_LEFT; i++) {
+        CHECK(!bt_timer_active(&r.reopen_timer));
+        deliver(1, "a/f/call", PROPS);
+        finish(FM_OK, "out");
+        delivery.answered = true;
+        on_published(&r, saw.p.token, BT_MQTT_QUOTA);
+        CHECK(!saw.ack_ok && !delivery.answered);
+    }
+    CHECK(bt_timer_active(&r.reopen_timer));
+    on_reopen(&r.reopen_timer);
+    CHECK(saw.closes == 1 && bt_timer_active(&r.reopen_timer));
+    on_reopen(&r.reopen_timer);
+    CHECK(saw.opens == 2 && r.n_left == 0);
+    saw.closes = 0;
+    r.clean = true; /* nothing would come again */
+    deliver(1, "a/f/call", PROPS);
+    finish(FM_OK, "out");
+    on_published(&r, saw.p.token, BT_MQTT_QUOTA);
+    CHECK(saw.ack_ok);
+    end();
+}
+
 TEST(failure_is_an_error_message)
 {
     struct bt_mqtt_user user;
