@@ -543,6 +543,8 @@ void fm_pool_close(struct fm_pool *p)
     if (p->closing)
         return;
     p->closing = true;
+    p->degraded = false;
+    bt_metric_set(&p->stats->degraded, 0); /* it may be removed by a reload */
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
     while (p->n_waiting > 0) {

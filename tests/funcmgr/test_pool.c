@@ -434,7 +434,9 @@ TEST(start_that_fails_at_once)
     CHECK(a.done == 1 && a.outcome == FM_NOT_STARTED);
     CHECK_INT(pool.n_live, 0);
     CHECK(pool.paused);
-    finish_all();
+    CHECK_INT(bt_metric_get(&fm_stats_of("f")->degraded), 1);
+    finish_all(); /* one that is no more is not degraded */
+    CHECK_INT(bt_metric_get(&fm_stats_of("f")->degraded), 0);
 }
 
 TEST(ending_before_the_first_call_backs_off)
