@@ -378,9 +378,8 @@ void bt_app_free(struct bt_app *app)
 const char *bt_app_find_file(const char *given)
 {
     static const char *const defaults[] = {
-        "etc/baetyl/baetyl.yml",
-        "etc/baetyl/conf.yml",
-        "etc/baetyl/service.yml",
+        "baetyl.yml",          "etc/baetyl/baetyl.yml",
+        "etc/baetyl/conf.yml", "etc/baetyl/service.yml",
         BT_APP_APPLICATION,
     };
 
@@ -432,9 +431,9 @@ static const char markdown_intro[] =
     "and the keys of\n"
     "the top level. A module's own `service.yml` is taken as it is. "
     "Without `-c` the first of\n"
-    "`etc/baetyl/baetyl.yml`, `etc/baetyl/conf.yml` and "
-    "`etc/baetyl/service.yml` in the\n"
-    "working directory is read. The original's whole folder with "
+    "`baetyl.yml`, `etc/baetyl/baetyl.yml`, `etc/baetyl/conf.yml` and "
+    "`etc/baetyl/service.yml`\n"
+    "in the working directory is read. The original's whole folder with "
     "`var/db/baetyl/application.yml`\n"
     "works, too: [migration.md](migration.md). `bridge:` and `agent:` are "
     "not available yet and are\n"

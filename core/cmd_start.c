@@ -51,9 +51,9 @@ static const struct bt_cli_usage usage = {
     .about =
         "Run the modules that the configuration has a section for, in the foreground,\n"
         "until SIGTERM or SIGINT; a second one forces the end. Without -c the first\n"
-        "of etc/baetyl/baetyl.yml, conf.yml and service.yml in the working directory\n"
-        "is read, and with a conf.yml of the original's master the services of\n"
-        "var/db/baetyl/application.yml; without any a hub listens on\n"
+        "of baetyl.yml and, in etc/baetyl, baetyl.yml, conf.yml and service.yml in the\n"
+        "working directory is read, and with a conf.yml of the original's master the\n"
+        "services of var/db/baetyl/application.yml; without any a hub listens on\n"
         "tcp://127.0.0.1:1883. SIGHUP opens the log file again and takes over a\n"
         "changed configuration.",
     .opts = opts,

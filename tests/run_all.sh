@@ -65,10 +65,12 @@ cross armv7-linux-musleabihf arm-linux-gnueabihf-gcc qemu-arm-static
 
 stage "integration" "BAETYL=$program tests/run.sh"
 stage "integration with the address and undefined behaviour sanitizers" \
-    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/ tls/ qos2/ will/ ws/ mqtt5/ hostile/"
+    "BAETYL=build/host-asan/baetyl BAETYL_SAN=address tests/run.sh connect/ publish/ session/ protocol/ cli/ functions/ tls/ qos2/ will/ ws/ mqtt5/ hostile/ \
+    calls/ requests/ rules/ pool/ forkserver/ code_reload/ func_reload/ sql/ exec/ remote/ guides/ storm"
 stage "build with the thread sanitizer" "$make SAN=thread all"
 stage "integration with the thread sanitizer" \
-    "BAETYL=build/host-tsan/baetyl BAETYL_SAN=thread tests/run.sh publish/ session/ qos2/ will/ ws/"
+    "BAETYL=build/host-tsan/baetyl BAETYL_SAN=thread tests/run.sh publish/ session/ qos2/ will/ ws/ functions/ calls/ requests/ rules/ pool/ forkserver/ code_reload/ \
+    func_reload/ remote/"
 case $static in
 x86_64-*) stage "functions in a virtual machine with cgroup v2" "BAETYL=$program python3 tests/vm/vm.py || [ \$? -eq 77 ]" ;;
 esac

@@ -1,6 +1,6 @@
 /* The `sql` runtime: one statement over the payload and its message, in process. One
- * thread at a time; the function manager's. docs/functions.md says what a statement is.
- */
+ * thread at a time; the function manager's. docs/functions-reference.md says what a
+ * statement is. */
 #ifndef FUNCMGR_SQL_H
 #define FUNCMGR_SQL_H
 

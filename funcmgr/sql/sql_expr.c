@@ -308,9 +308,9 @@ static int read_call(struct fm_sql_parser *p, const struct fm_sql_function *f,
 static int unknown_function(struct fm_sql_parser *p, const struct fm_sql_token *name)
 {
     p->tok = *name;
-    return fm_sql_fail(p, "there is no function `%.*s`; docs/functions.md lists them",
-                       (int)BT_MIN(name->text.len, (size_t)64),
-                       (const char *)name->text.ptr);
+    return fm_sql_fail(
+        p, "there is no function `%.*s`; docs/functions-reference.md lists them",
+        (int)BT_MIN(name->text.len, (size_t)64), (const char *)name->text.ptr);
 }
 
 /* A word that is no keyword: a function's name or a path. */

@@ -424,10 +424,10 @@ TEST(errors_name_the_place)
           "at character 18, `b as x`: the result has a member of this name already" },
         { "select clientid() as x", "",
           "at character 8, `clientid() as x`: there is no function `clientid`; "
-          "docs/functions.md lists them" },
+          "docs/functions-reference.md lists them" },
         { "select load_extension('x') as x", "",
           "at character 8, `load_extension('x') as x`: there is no function "
-          "`load_extension`; docs/functions.md lists them" },
+          "`load_extension`; docs/functions-reference.md lists them" },
         { "select upper() as x", "",
           "at character 14, `) as x`: upper() takes 1 argument, here are 0" },
         { "select max(a) as x", "",
@@ -458,7 +458,7 @@ TEST(errors_name_the_place)
           "at character 27, `escape '!'`: expected an operator or the end" },
         { "select count(*) as x", "",
           "at character 8, `count(*) as x`: there is no function "
-          "`count`; docs/functions.md lists them" },
+          "`count`; docs/functions-reference.md lists them" },
         { "select a where b = *", "",
           "at character 20, `*`: `*` stands for all members, alone in the list" },
         { "select cast(a as blob) as x", "",

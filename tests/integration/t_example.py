@@ -1,6 +1,7 @@
 """The pipeline that `./build.sh run` shows: sensors, an SQL filter, a Python average, an SQL alert."""
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -36,3 +37,24 @@ def readings_become_averages_and_alerts(t):
     equal({a["sensor"] for a in got["sensors/average"]}, {"boiler", "room"}, "sensors")
     check(all(a["sensor"] == "boiler" and a["average"] >= 70 for a in got["alerts"]), "alerts are of the boiler")
     equal({a["level"] for a in got["alerts"]}, {"warning", "danger"}, "levels")
+
+
+@test
+def the_function_that_the_guide_writes(t):
+    """docs/functions.md, its first blocks, as they are but for the port; baetyl.yml is found by itself."""
+    with open(os.path.join(ROOT, "docs/functions.md")) as f:
+        page = f.read()
+    folder = t.folder()
+    os.makedirs(os.path.join(folder, "average"))
+    for name, kind in (("average/index.py", "python"), ("baetyl.yml", "yaml")):
+        code = re.search("```%s\n(.*?)```" % kind, page, re.S).group(1)
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(code.replace(":1883", ":0"))
+    equal(t.command("check", "-w", folder)[0], 0, "baetyl check")
+    s = t.baetyl(None, folder=folder)
+    code, out, _ = t.command("call", "average", '{"temperature": 21.5}', "-w", folder)
+    equal((code, json.loads(out)), (0, {"average": 21.5, "from": ""}), "baetyl call")
+    sub = session(t, s, "watch", ("averages", 1))
+    equal(t.command("pub", "--address", "tcp://127.0.0.1:%d" % s.port, "-t", "sensors", "-q", "1",
+                    "-m", '{"temperature": 22.5}')[0], 0, "baetyl pub")
+    equal(json.loads(sub.message()["payload"]), {"average": 22.0, "from": "sensors"}, "the average")
