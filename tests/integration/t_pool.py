@@ -167,6 +167,8 @@ def crash_among_calls_that_run_at_once(t):
 @test
 def time_out_of_one_among_several(t):
     f = Function(t, "{max: 1, concurrency: 4}", threads=True)
+    f.send(n=9)
+    f.replies(1, 20)  # the instance is ready, so the first call begins at once
     f.send(n=0, sleep=60)
     time.sleep(1.5)
     for i in range(1, 4):
