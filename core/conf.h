@@ -67,6 +67,9 @@ struct bt_conf_row {
     const char *doc;                 /* one sentence */
     const char *const *choices;      /* ENUM: NULL-terminated */
     const struct bt_conf_table *sub; /* SECTION, LIST */
+    /* SECTION: whether the table's object has it, for those that mean something by being
+     * there; NULL: always. Asked after the checks. */
+    bool (*is_given)(const void *obj);
     const char *match; /* STRING/STRINGS: POSIX extended regular expression each value
                           must match, or NULL */
 };
@@ -101,10 +104,10 @@ struct bt_conf_table {
         .offset = BT_CONF_AT(type, member_, kind_), .def = (def_), .doc = (doc_), \
         __VA_ARGS__                                                               \
     }
-#define BT_CONF_SECTION_ROW(type, key_, member_, sub_, doc_)                       \
+#define BT_CONF_SECTION_ROW(type, key_, member_, sub_, doc_, ...)                  \
     {                                                                              \
         .key = (key_), .kind = BT_CONF_SECTION, .offset = offsetof(type, member_), \
-        .doc = (doc_), .sub = (sub_)                                               \
+        .doc = (doc_), .sub = (sub_), __VA_ARGS__                                  \
     }
 
 struct bt_conf_ctx *bt_conf_new(void) BT_MUST_CHECK;

@@ -169,7 +169,8 @@ static int print_row(const struct printer *p, const struct bt_conf_row *row,
         row->kind == BT_CONF_STRING ? *(char *const *)(const void *)member : "";
     int r;
 
-    if (text == NULL || (row->flags & BT_CONF_IGNORED) != 0)
+    if (text == NULL || (row->flags & BT_CONF_IGNORED) != 0 ||
+        (row->is_given != NULL && !row->is_given(p->obj)))
         return 0;
     r = bt_buf_printf(p->out, "%*s%s:", indent, "", name);
     if (r != 0)

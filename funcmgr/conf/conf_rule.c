@@ -8,6 +8,13 @@
 
 static const char *const retry_kinds[] = { "instance", "any", NULL };
 
+static bool has_own_hub(const void *obj)
+{
+    const struct fm_rule_conf *c = obj;
+
+    return c->hub == &c->own_hub;
+}
+
 static const struct bt_conf_row rule_rows[] = {
     BT_CONF_ROW(
         struct fm_rule_conf, "clientid", STRING, clientid, NULL,
@@ -22,7 +29,8 @@ static const struct bt_conf_row rule_rows[] = {
                 "QoS of the subscription.", .max = 2),
     BT_CONF_SECTION_ROW(struct fm_rule_conf, "hub", own_hub, &fm_hub_table,
                         "The session of this rule; one that is written stands in place "
-                        "of the whole `functions.hub`."),
+                        "of the whole `functions.hub`.",
+                        .is_given = has_own_hub),
     BT_CONF_ROW(struct fm_rule_conf, "function.name", STRING, function, NULL,
                 "The function to call.", .flags = BT_CONF_REQUIRED),
     BT_CONF_ROW(struct fm_rule_conf, "publish.topic", STRING, publish.topic, NULL,

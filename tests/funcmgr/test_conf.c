@@ -155,3 +155,24 @@ TEST(a_rule_with_its_own_hub)
     CHECK_INT(rules[1].hub->keepalive, 60000);
     bt_conf_free(ctx);
 }
+
+/* Written for every rule it would mean another hub when it is read again. */
+TEST(the_hub_of_a_rule_is_printed_where_it_is_written)
+{
+    struct bt_buf out = { 0 };
+    const char *first, *second;
+
+    CHECK_INT(load("rules: [" RULE "clientid: a}, " RULE
+                   "hub: {address: 'ssl://near', clientid: b}}]\n" FUNCTION "}]\n"),
+              0);
+    CHECK_INT(bt_conf_print(&fm_conf_table, &conf, &out), 0);
+    CHECK_INT(bt_buf_append_u8(&out, 0), 0);
+    first = strstr((const char *)out.data, "  - ");
+    CHECK(first != NULL);
+    second = strstr(first + 1, "\n  - ");
+    CHECK(second != NULL);
+    CHECK(strstr(first, "hub:") > second);
+    CHECK(strstr(second, "ssl://near") != NULL);
+    bt_buf_deinit(&out);
+    bt_conf_free(ctx);
+}
