@@ -110,7 +110,7 @@ TEST(random_bytes)
     uint8_t text[24];
 
     for (unsigned i = 0; i < 200000; i++) {
-        size_t n = test_random() % sizeof(text);
+        size_t n = (size_t)(test_random() % sizeof(text));
 
         for (size_t k = 0; k < n; k++)
             text[k] = (uint8_t)letters[test_random() % (sizeof(letters) - 1)];
