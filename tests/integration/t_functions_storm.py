@@ -237,6 +237,17 @@ class Storm:
             check(self.s.alive(), "baetyl lives")
 
 
+def settled(value):
+    """The value when it has stayed the same for a while: threads open what they need when they begin."""
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < 0.3:
+        time.sleep(0.02)
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
 def missing(senders, taker):
     return [n for s in senders if s.qos > 0 for n in list(s.sent) if n not in taker.got]
 
@@ -250,7 +261,7 @@ def nothing_is_lost_in_a_storm(t):
     pid = storm.s.process.pid
     taker = Taker(t, storm.s)
     numbers = Numbers()
-    before = descriptors(pid)
+    before = settled(lambda: descriptors(pid))
     taker.start()
     senders = [Sender(t, storm.s, k, q, numbers, storm.seed + i * 3 + q) for i, k in enumerate(KINDS)
                for q in range(3)]
