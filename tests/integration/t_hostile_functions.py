@@ -7,7 +7,7 @@ import sys
 import time
 
 import raw
-from harness import HUB, SLOW, Skip, check, contains, equal, test, until
+from harness import HUB, SLOW, Skip, check, contains, equal, need_tool, test, until
 from raw import session
 
 FUNCTIONS = """functions:
@@ -560,6 +560,7 @@ def signals(t):
 @test
 def sandboxed_program_in_bin(t):
     """A program in WORK/bin does not open WORK, as an interpreter in /opt/x/bin would open what belongs to it."""
+    need_tool("sh")
     folder = t.folder()
     os.mkdir(os.path.join(folder, "bin"))
     with open(os.path.join(folder, "bin", "spy"), "w") as f:
