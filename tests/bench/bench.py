@@ -33,7 +33,9 @@ class Bench:
         self.results = {}
 
     def load(self, server, *options):
-        command = [self.args.load, "-p", str(server.port), "-P", str(server.process.pid),
+        cpus = getattr(server, "cpus", None)
+        command = ["taskset", "-c", cpus] if cpus is not None else []
+        command += [self.args.load, "-p", str(server.port), "-P", str(server.process.pid),
                    "-t", str(self.args.seconds)] + list(options)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=self.args.seconds + 90)

@@ -82,7 +82,7 @@ def neighbour(bench, make):
 ROWS = [
     Row("call", call("python3", 1), ("Python call through the hub, warm, one in flight, p50 ms", "p50_ms", 3, -0.4, None),
         original={"p50_ms": 5}),
-    Row("call1cpu", call("python3", 1, cpus="0"), ("the same, hub and function on one CPU, p50 ms", "p50_ms", 3, -0.2, None),
+    Row("call1cpu", call("python3", 1, cpus="0"), ("the same, client, hub and function on one CPU, p50 ms", "p50_ms", 3, -0.2, None),
         original={"p50_ms": 5}),
     Row("callq1", call("python3", 1, qos=1), ("the same, QoS 1, persistent, p50 ms", "p50_ms", 3, -1.5, None),
         original={"p50_ms": 30}),
