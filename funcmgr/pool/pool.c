@@ -439,6 +439,7 @@ int fm_pool_init(struct fm_pool *p, const struct fm_function_conf *conf,
     bt_list_init(&p->waiting);
     bt_timer_init(&p->evict_timer, fm_pool_on_evict);
     bt_timer_init(&p->backoff_timer, fm_pool_on_backoff);
+    bt_timer_init(&p->spare_timer, fm_pool_on_spare);
     opts = fm_pool_opts(p);
     fm_fork_init(&p->fork, &opts, fm_pool_wants_fork(p));
     p->fork.arg = p;
@@ -458,6 +459,7 @@ void fm_pool_deinit(struct fm_pool *p)
         return;
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
+    bt_timer_stop(p->env->loop, &p->spare_timer);
     fm_fork_deinit(&p->fork);
     fm_interp_deinit(&p->interp);
     fm_sql_free(p->sql);
@@ -547,6 +549,7 @@ void fm_pool_close(struct fm_pool *p)
     bt_metric_set(&p->stats->degraded, 0); /* it may be removed by a reload */
     bt_timer_stop(p->env->loop, &p->evict_timer);
     bt_timer_stop(p->env->loop, &p->backoff_timer);
+    bt_timer_stop(p->env->loop, &p->spare_timer);
     while (p->n_waiting > 0) {
         struct fm_call *call = first_waiting(p);
 

@@ -14,6 +14,9 @@
 /* So many instances that broke one after the other, without an answer between them, make
  * the function degraded, and starts pause as if they had failed. */
 #define FM_CRASH_LOOP 5u
+/* A spare is started so much later than the call that took the one before it: a start
+ * holds up the loop, and so the answer. */
+#define FM_SPARE_MS 20u
 /* Idle instances that are looked at in one round. */
 #define FM_EVICT_SCAN 3u
 /* Calls that may wait in one pool, and bytes of their payloads. Patient calls are not
@@ -55,7 +58,7 @@ struct fm_pool {
     int64_t degraded_since;     /* wall clock, ms */
     char reason[FM_MAX_REASON]; /* why the last start failed, or why it is degraded */
     bool closing;
-    struct bt_timer evict_timer, backoff_timer;
+    struct bt_timer evict_timer, backoff_timer, spare_timer;
     struct fm_fork fork;
     uint64_t empty_since; /* loop ms; 0 = there is an instance, or nobody has looked */
     void *arg;

@@ -19,7 +19,7 @@ void fm_pool_fail_waiting(struct fm_pool *p, const char *message);
 struct fm_instance_opts fm_pool_opts(struct fm_pool *p);
 bool fm_pool_wants_fork(const struct fm_pool *p);
 bool fm_pool_may_start(const struct fm_pool *p);
-/* Instances for the calls that wait, for the minimum and for the spares. */
+/* Instances for the calls that wait and for the minimum; spares a little later. */
 void fm_pool_start_wanted(struct fm_pool *p);
 /* What a call is told while none can be started. */
 void fm_pool_start_message(const struct fm_pool *p, char *out, size_t size);
@@ -38,5 +38,6 @@ void fm_pool_leave(struct fm_pool *p, struct fm_instance *in);
 void fm_pool_retire(struct fm_pool *p, struct fm_instance *in);
 void fm_pool_on_backoff(struct bt_timer *t);
 void fm_pool_on_evict(struct bt_timer *t);
+void fm_pool_on_spare(struct bt_timer *t);
 
 #endif

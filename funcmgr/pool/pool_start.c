@@ -233,21 +233,36 @@ bool fm_pool_may_start(const struct fm_pool *p)
            p->n_stopping <= p->conf->max;
 }
 
-/* What starts serves the calls that wait first; what is left becomes spare. */
-static bool wants_more(const struct fm_pool *p)
+/* For the minimum, for calls that wait, and for a renewal. */
+static bool wants_now(const struct fm_pool *p)
 {
     size_t places = (size_t)p->n_starting * p->conf->concurrency;
 
-    if (p->n_live < p->conf->min || places < p->n_waiting)
-        return true;
-    if (p->n_old > 0 && p->n_live == 0)
-        return true;
+    return p->n_live < p->conf->min || places < p->n_waiting ||
+           (p->n_old > 0 && p->n_live == 0);
+}
+
+/* What starts serves the calls that wait first; what is left becomes spare. */
+static bool wants_spare(const struct fm_pool *p)
+{
+    size_t places = (size_t)p->n_starting * p->conf->concurrency;
+
     return p->n_idle + (places - p->n_waiting) / p->conf->concurrency < p->conf->spare;
 }
 
 void fm_pool_start_wanted(struct fm_pool *p)
 {
-    while (fm_pool_may_start(p) && wants_more(p))
+    while (fm_pool_may_start(p) && wants_now(p))
+        start_one(p);
+    if (fm_pool_may_start(p) && wants_spare(p) && !bt_timer_active(&p->spare_timer))
+        bt_timer_start(p->env->loop, &p->spare_timer, FM_SPARE_MS, 0);
+}
+
+void fm_pool_on_spare(struct bt_timer *t)
+{
+    struct fm_pool *p = bt_container_of(t, struct fm_pool, spare_timer);
+
+    while (fm_pool_may_start(p) && (wants_now(p) || wants_spare(p)))
         start_one(p);
 }
 
