@@ -162,6 +162,10 @@ struct hub_client_opts {
     /* reason: BT_MQTT_SUCCESS or why the login or a subscription was refused. */
     void (*on_ready)(void *arg, unsigned reason);
     void (*on_message)(void *arg, struct hub_delivery *d);
+    /* What an earlier client of the session had and did not acknowledge has been
+     * delivered again. Of what has not come by now the result was safe, or it was
+     * dropped. NULL: not asked for. */
+    void (*on_resent)(void *arg);
     /* The publish with this token is safe (after the commit) or was refused (reason >=
      * 0x80). */
     void (*on_published)(void *arg, uint64_t token, unsigned reason);

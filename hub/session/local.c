@@ -26,7 +26,7 @@
 #define MAX_LOCAL_QOS0 4096u /* QoS 0 deliveries a slow module may have waiting */
 
 enum request_kind { REQ_OPEN, REQ_PUBLISH, REQ_ACK, REQ_CLOSE };
-enum event_kind { EV_READY, EV_MESSAGE, EV_PUBLISHED, EV_CLOSED };
+enum event_kind { EV_READY, EV_MESSAGE, EV_RESENT, EV_PUBLISHED, EV_CLOSED };
 
 struct hub_client {
     _Atomic uint32_t refs;
@@ -169,6 +169,12 @@ static void link_resume(struct hub_link *l)
     (void)l;
 }
 
+static void link_resent(struct hub_link *l)
+{
+    if (client_of(l)->opts.on_resent != NULL)
+        tell(client_of(l), EV_RESENT, new_event(0, 0));
+}
+
 /* The worker lets go of the client; its reference ends when the module closes. */
 static void stop_serving(struct hub_client *c)
 {
@@ -194,6 +200,7 @@ static const struct hub_link_ops link_ops = {
     .acked = link_acked,
     .answer = link_answer,
     .resume = link_resume,
+    .resent = link_resent,
     .close = link_close,
 };
 
@@ -453,6 +460,9 @@ static void on_event(void *arg, struct bt_msg *msg)
                              frees it */
         o->on_message(o->arg, d);
         return;
+    case EV_RESENT:
+        o->on_resent(o->arg);
+        break;
     case EV_PUBLISHED:
         o->on_published(o->arg, e->token, e->reason);
         break;

@@ -195,22 +195,29 @@ void hub_session_dequeue(struct hub_session *s, struct hub_qentry *e)
     hub_batch_add(&s->worker->batch, op);
 }
 
-/* Remove an entry that was sent or passed over. */
+/* Remove an entry that was sent or passed over; by an earlier link, too: then it may wait
+ * to be sent again. */
 static void take_out(struct hub_session *s, struct hub_qentry *e)
 {
     struct hub_qentry **at = &s->head, *prev = NULL;
+    bool waits = e == s->waiting;
 
     while (*at != e) {
+        waits |= *at == s->waiting;
         prev = *at;
         at = &prev->next;
     }
     *at = e->next;
+    if (s->waiting == e)
+        s->waiting = e->next;
     if (s->tail == e)
         s->tail = prev;
     s->n_queued--;
-    s->n_inflight--;
     s->worker->counts.queued--;
-    s->worker->counts.inflight--;
+    if (!waits) {
+        s->n_inflight--;
+        s->worker->counts.inflight--;
+    }
     hub_session_dequeue(s, e);
     hub_qentry_unref(e);
 }
@@ -253,6 +260,15 @@ static bool pass_over(struct hub_session *s, struct hub_qentry *e)
     return true;
 }
 
+/* Entries that were sent are in front of all others. */
+static void tell_resent(struct hub_session *s)
+{
+    if (s->link == NULL || (s->waiting != NULL && s->waiting->sent))
+        return;
+    s->resending = false;
+    s->link->ops->resent(s->link);
+}
+
 void hub_session_pump(struct hub_session *s)
 {
     while (may_send(s)) {
@@ -265,6 +281,8 @@ void hub_session_pump(struct hub_session *s)
             send_entry(s, e);
     }
     hub_share_mark(s);
+    if (bt_unlikely(s->resending))
+        tell_resent(s);
     read_more(s);
     if (bt_unlikely(s->replay != NULL))
         hub_replay_pump(s);

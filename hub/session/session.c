@@ -155,6 +155,7 @@ void hub_session_attach(struct hub_session *s, struct hub_link *l, uint16_t wind
     s->expires_ms = 0;
     /* All is sent again, as far as the new connection's window allows. */
     s->waiting = s->head;
+    s->resending = l->ops->resent != NULL;
     s->worker->counts.inflight -= s->n_inflight;
     s->n_inflight = 0;
     /* And the client sends again what was not acknowledged to it. */

@@ -49,6 +49,9 @@ struct hub_link_ops {
     void (*answer)(struct hub_link *l, struct bt_slice bytes);
     /* Publishes waiting for their commit fell below the limit again. */
     void (*resume)(struct hub_link *l);
+    /* What was sent by an earlier link and is not acknowledged has been sent again, once
+     * after the session was attached. NULL: not asked for. */
+    void (*resent)(struct hub_link *l);
     /* The session lets go of the link: say why and close. l->session is NULL already. */
     void (*close)(struct hub_link *l, uint8_t reason);
 };
@@ -99,6 +102,7 @@ struct hub_session {
     uint64_t disk_from,
         read_upto;        /* queue entries from disk_from on are only in the store */
     uint64_t link_serial; /* grows with every link */
+    bool resending;       /* the link is to be told when all is sent again */
     int64_t expires_ms;   /* wall clock while offline, 0 = never */
     uint32_t expiry_s;    /* UINT32_MAX = never */
     uint32_t hash;

@@ -14,11 +14,15 @@
 #include "hub/session/session.h"
 #include "hub/worker.h"
 
+/* Sent by this link or an earlier one: with a smaller window it may not have been sent
+ * again yet. */
 static struct hub_qentry *find_input(const struct hub_session *s, uint64_t qseq)
 {
-    struct hub_qentry *e = hub_session_inflight(s, hub_qseq_pid(qseq));
+    struct hub_qentry *e = s->head;
 
-    return e != NULL && e->qseq == qseq ? e : NULL;
+    while (e != NULL && e->sent && e->qseq != qseq)
+        e = e->next;
+    return e != NULL && e->sent ? e : NULL;
 }
 
 /* What this is the result of is done with, too, unless the result was refused. */

@@ -6,7 +6,7 @@
 
 static struct bt_loop *loop;
 static struct hub_client *client;
-static unsigned ready, published, closed, n_messages;
+static unsigned ready, resent, published, closed, n_messages;
 static unsigned ready_reason, published_reason, closed_reason;
 static uint64_t published_token;
 static struct hub_delivery *held[64];
@@ -23,6 +23,13 @@ static void on_message(void *arg, struct hub_delivery *d)
     (void)arg;
     sim_need(n_messages < BT_ARRAY_LEN(held), "too many messages");
     held[n_messages++] = d;
+}
+
+/* With how many messages it was told. */
+static void on_resent(void *arg)
+{
+    (void)arg;
+    resent = resent * 10 + n_messages;
 }
 
 static void on_published(void *arg, uint64_t token, unsigned reason)
@@ -52,11 +59,12 @@ static void open_local(const char *id, bool clean, uint16_t window,
         .loop = loop,
         .on_ready = on_ready,
         .on_message = on_message,
+        .on_resent = on_resent,
         .on_published = on_published,
         .on_closed = on_closed,
     };
 
-    ready = published = closed = n_messages = 0;
+    ready = resent = published = closed = n_messages = 0;
     CHECK_INT(hub_client_open(sim.hub, &o, &client), 0);
     sim_run();
 }
@@ -389,6 +397,68 @@ TEST(what_was_not_processed_comes_again)
     end();
 }
 
+static void hold_three(void)
+{
+    const struct hub_sub sub = { "in", 1 };
+    struct sim_client net, out;
+
+    begin("workers: 1\n");
+    out = sim_client_open(&(struct sim_login){ .id = "out", .keep = true });
+    sim_say_subscribe(&out, "out", 1, 1);
+    sim_run();
+    sim_client_break(&out);
+    open_local("mod", false, 3, &sub, 1);
+    net = sim_client_open(&(struct sim_login){ .id = "net" });
+    for (uint16_t pid = 1; pid <= 3; pid++)
+        sim_say_publish(&net, "in", "x", 1, false, pid);
+    sim_run();
+    CHECK_INT(n_messages, 3);
+}
+
+/* And what was sent before has been sent again only when the window allowed it. */
+TEST(it_is_told_when_all_has_come_again)
+{
+    const struct hub_sub sub = { "in", 1 };
+
+    hold_three();
+    for (size_t i = 0; i < 3; i++)
+        hub_delivery_free(held[i]);
+    hub_client_close(client);
+    sim_run();
+    open_local("mod", false, 2, &sub, 1);
+    CHECK(n_messages == 2 && resent == 0);
+    hub_client_ack(client, held[0], true);
+    sim_run();
+    CHECK(n_messages == 3 && resent == 3);
+    hub_client_ack(client, held[1], true);
+    hub_client_ack(client, held[2], true);
+    sim_run();
+    CHECK(client->link.session->n_queued == 0 && resent == 3);
+    end();
+}
+
+TEST(a_result_becomes_safe_before_its_input_is_sent_again)
+{
+    const struct hub_sub sub = { "in", 1 };
+
+    hold_three();
+    answer(2, 1);
+    for (size_t i = 0; i < 3; i++)
+        hub_delivery_free(held[i]);
+    hub_client_close(client);
+    open_local("mod", false, 1, &sub, 1);
+    CHECK_INT(client->link.session->n_queued, 2);
+    CHECK_INT(client->link.session->n_inflight, 1);
+    hub_client_ack(client, held[0], true);
+    sim_run();
+    hub_client_ack(client, held[1], true);
+    sim_run();
+    CHECK(n_messages == 2 && resent == 2);
+    CHECK_INT(client->link.session->n_queued, 0);
+    CHECK_INT(client->link.session->n_inflight, 0);
+    end();
+}
+
 TEST(a_network_client_takes_over)
 {
     struct sim_client net;
@@ -474,6 +544,7 @@ TEST(out_of_memory)
         .n_subs = 1,
         .on_ready = on_ready,
         .on_message = on_message,
+        .on_resent = on_resent,
         .on_published = on_published,
         .on_closed = on_closed,
     };
@@ -486,7 +557,7 @@ TEST(out_of_memory)
         begin("workers: 2\n");
         opts.loop = loop;
         net = sim_client_open(&(struct sim_login){ .id = "net" });
-        ready = published = closed = n_messages = 0;
+        ready = resent = published = closed = n_messages = 0;
         client = NULL;
         (void)bt_mem_fail_once(nth);
         if (hub_client_open(sim.hub, &opts, &client) == 0) {
