@@ -54,6 +54,9 @@ struct fm_link_opts {
      * subscription was refused or the broker cannot be reached; then call close. */
     void (*on_ready)(void *arg, unsigned reason);
     void (*on_message)(void *arg, const struct fm_delivery *d);
+    /* What the session had and was not acknowledged has been delivered again. Not every
+     * link can tell. */
+    void (*on_resent)(void *arg);
     /* The publish with this token is safe (QoS 1, 2: the broker has it), or was refused
      * (reason >= 0x80). */
     void (*on_published)(void *arg, uint64_t token, unsigned reason);

@@ -35,6 +35,13 @@ static void on_message(void *arg, struct hub_delivery *d)
     l->opts.on_message(l->opts.arg, &delivery);
 }
 
+static void on_resent(void *arg)
+{
+    struct hub_end *l = arg;
+
+    l->opts.on_resent(l->opts.arg);
+}
+
 static void on_published(void *arg, uint64_t token, unsigned reason)
 {
     struct hub_end *l = arg;
@@ -65,6 +72,7 @@ static int open_link(const struct fm_link_opts *opts, struct fm_link **out)
         .arg = l,
         .on_ready = on_ready,
         .on_message = on_message,
+        .on_resent = on_resent,
         .on_published = on_published,
         .on_closed = on_closed,
     };

@@ -117,6 +117,14 @@ static void on_message(void *arg, const struct fm_delivery *d)
     pace(rule);
 }
 
+static void on_resent(void *arg)
+{
+    struct fm_rule *rule = arg;
+
+    if (rule->n_detached > 0 && !rule->clean)
+        fm_jobs_forget(rule);
+}
+
 static void on_published(void *arg, uint64_t token, unsigned reason)
 {
     (void)arg;
@@ -251,6 +259,7 @@ static int open_session(struct fm_rule *rule)
     opts.arg = rule;
     opts.on_ready = on_ready;
     opts.on_message = on_message;
+    opts.on_resent = on_resent;
     opts.on_published = on_published;
     opts.on_closed = on_closed;
     r = rule->link_ops->open(&opts, &rule->link);

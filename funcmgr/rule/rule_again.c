@@ -3,9 +3,12 @@
  * They are known by packet identifier, topic and payload. The function does not run a
  * second time: the job takes the delivery, to acknowledge it when the result is safe.
  *
- * A broker delivers again in order and before anything new, so with the first new message
- * what is left over is somebody else's: of a job that is detached then nothing is
- * published. Failure mode: of too many detached jobs all are given up. */
+ * A broker delivers again in order and before anything new, and the jobs are kept in that
+ * order; the hub of this process also says when it is done with that. So what is in front
+ * of a message that came again, or of a new one, and has not come by then, will not come:
+ * its result was safe already, or it is somebody else's. Of such a job nothing is
+ * published, and the others of its topic have their turn. Failure mode: of too many
+ * detached jobs all are given up. */
 #include <string.h>
 
 #include "core/log.h"
@@ -31,36 +34,82 @@ static struct fm_job *find(struct fm_rule *rule, const struct fm_delivery *d)
     return NULL;
 }
 
+static bool is_left(const struct fm_job *job)
+{
+    return !job->attached && !job->unwanted && job->delivery.qos > 0;
+}
+
+static void forget_one(struct fm_job *job)
+{
+    if (is_left(job))
+        fm_job_give_up(job);
+}
+
+static void forget_before(struct fm_rule *rule, const struct fm_job *end)
+{
+    const struct bt_list *it;
+    size_t n = 0;
+
+    bt_list_for_each (it, &rule->jobs) {
+        const struct fm_job *job = bt_list_entry(it, struct fm_job, link);
+
+        if (job == end)
+            break;
+        n += is_left(job);
+    }
+    if (n == 0)
+        return;
+    bt_log(BT_LOG_INFO, "FUNC-FORGOTTEN",
+           "messages did not come again with their session", "function=%s messages=%zu",
+           rule->conf->function, n);
+    fm_jobs_before(rule, end, forget_one);
+}
+
 bool fm_jobs_again(struct fm_rule *rule, const struct fm_delivery *d)
 {
     struct fm_job *job = d->qos > 0 && d->dup ? find(rule, d) : NULL;
 
     if (job == NULL)
         return false;
-    if (job->attached)
+    if (job->attached) {
         rule->link_ops->drop(d); /* one acknowledgement is for both */
-    else
-        fm_job_attach(job, d);
+        return true;
+    }
+    if (!rule->clean)
+        forget_before(rule, job);
+    bt_list_remove(&job->link);
+    bt_list_push_back(&rule->jobs, &job->link);
+    fm_job_attach(job, d);
     return true;
-}
-
-static void forget_one(struct fm_job *job)
-{
-    if (!job->attached && job->delivery.qos > 0)
-        fm_job_give_up(job);
 }
 
 void fm_jobs_forget(struct fm_rule *rule)
 {
-    bt_log(BT_LOG_INFO, "FUNC-FORGOTTEN",
-           "messages did not come again with their session", "function=%s messages=%zu",
-           rule->conf->function, rule->n_detached);
-    fm_jobs_each(rule, forget_one);
+    forget_before(rule, NULL);
+}
+
+/* Those that had not come again when the session was lost are behind those that had. */
+static void move_left_behind(struct fm_rule *rule)
+{
+    struct bt_list left, *it, *next;
+
+    bt_list_init(&left);
+    bt_list_for_each_safe (it, next, &rule->jobs) {
+        if (!is_left(bt_list_entry(it, struct fm_job, link)))
+            continue;
+        bt_list_remove(it);
+        bt_list_push_back(&left, it);
+    }
+    while ((it = bt_list_first(&left)) != NULL) {
+        bt_list_remove(it);
+        bt_list_push_back(&rule->jobs, it);
+    }
 }
 
 void fm_jobs_detach(struct fm_rule *rule)
 {
-    fm_jobs_each(rule, fm_job_detach);
+    move_left_behind(rule);
+    fm_jobs_before(rule, NULL, fm_job_detach);
     if (rule->n_detached > FM_RULE_MAX_JOBS + FM_RULE_WIDE)
         fm_jobs_forget(rule);
 }

@@ -352,14 +352,14 @@ void fm_job_begin(struct fm_rule *rule, const struct fm_delivery *d)
 
 void fm_job_detach(struct fm_job *job)
 {
+    if (job->state == FM_JOB_PUBLISHING)
+        job->state = FM_JOB_KEPT;
     if (!job->attached)
         return;
     if (job->has_again)
         job->rule->link_ops->drop(&job->again);
     job->has_again = job->attached = false;
     job->rule->n_detached += job->delivery.qos > 0;
-    if (job->state == FM_JOB_PUBLISHING)
-        job->state = FM_JOB_KEPT;
 }
 
 void fm_job_attach(struct fm_job *job, const struct fm_delivery *d)
@@ -380,14 +380,19 @@ void fm_job_give_up(struct fm_job *job)
         fm_pool_cancel(job->pool, &job->call);
 }
 
-/* Jobs of the rule, one after the other; fn may end its own. */
-void fm_jobs_each(struct fm_rule *rule, void (*fn)(struct fm_job *job))
+void fm_jobs_before(struct fm_rule *rule, const struct fm_job *end,
+                    void (*fn)(struct fm_job *job))
 {
     struct bt_list *it, *next;
 
     hold_turns(rule);
-    bt_list_for_each_safe (it, next, &rule->jobs)
-        fn(bt_list_entry(it, struct fm_job, link));
+    bt_list_for_each_safe (it, next, &rule->jobs) {
+        struct fm_job *job = bt_list_entry(it, struct fm_job, link);
+
+        if (job == end)
+            break;
+        fn(job);
+    }
     release_turns(rule);
 }
 
@@ -399,7 +404,7 @@ static void ready_one(struct fm_job *job)
 
 void fm_jobs_ready(struct fm_rule *rule)
 {
-    fm_jobs_each(rule, ready_one);
+    fm_jobs_before(rule, NULL, ready_one);
 }
 
 static void close_one(struct fm_job *job)
@@ -410,7 +415,7 @@ static void close_one(struct fm_job *job)
 
 void fm_jobs_close(struct fm_rule *rule)
 {
-    fm_jobs_each(rule, close_one);
+    fm_jobs_before(rule, NULL, close_one);
 }
 
 static void abandon_one(struct fm_job *job)
@@ -421,5 +426,5 @@ static void abandon_one(struct fm_job *job)
 
 void fm_jobs_abandon(struct fm_rule *rule)
 {
-    fm_jobs_each(rule, abandon_one);
+    fm_jobs_before(rule, NULL, abandon_one);
 }

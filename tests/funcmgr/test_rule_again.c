@@ -149,6 +149,87 @@ TEST(what_does_not_come_again_is_given_up)
 }
 
 /* Nobody else has the message, so its result must not get lost. */
+static void deliver_numbered(uint16_t pid, bool dup, const char *payload)
+{
+    const struct fm_delivery like = { .qos = 1, .pid = pid, .dup = dup };
+
+    deliver_as(&like, "t", payload);
+}
+
+/* The hub had the result before the session was closed, so its message does not come
+ * again; nothing new comes either, and those behind it must have their turn. */
+TEST(those_behind_a_message_that_does_not_come_again_have_their_turn)
+{
+    configure(1);
+    function.order = FM_ORDER_STRICT;
+    begin_rule();
+    deliver_numbered(1, false, "one");
+    deliver_numbered(2, false, "two");
+    deliver_numbered(3, false, "three");
+    answer(FM_OK, "x"); /* and it is published */
+    lose_session();
+    come_back();
+    CHECK_INT(n_calls, 1);
+    deliver_numbered(2, true, "two");
+    CHECK_INT(n_calls, 2);
+    CHECK_INT(rule.n_jobs, 2);
+    deliver_numbered(3, true, "three");
+    CHECK_INT(n_calls, 2);
+    answer(FM_OK, "");
+    CHECK_INT(n_calls, 3);
+    answer(FM_OK, "");
+    CHECK_INT(hub_saw.acks, 2);
+    end_rule();
+}
+
+/* The same when the one behind was delivered to nobody before. */
+TEST(one_that_comes_first_as_a_repetition_has_its_turn)
+{
+    configure(1);
+    function.order = FM_ORDER_STRICT;
+    begin_rule();
+    deliver_numbered(1, false, "one");
+    answer(FM_OK, "x");
+    lose_session();
+    come_back();
+    deliver_numbered(2, true, "two");
+    CHECK_INT(n_calls, 1);
+    opened.on_resent(opened.arg);
+    CHECK_INT(n_calls, 2);
+    answer(FM_OK, "");
+    CHECK_INT(rule.n_jobs, 0);
+    end_rule();
+}
+
+TEST(those_that_come_again_later_are_not_given_up)
+{
+    configure(1);
+    begin_rule();
+    deliver_numbered(1, false, "one");
+    deliver_numbered(2, false, "two");
+    lose_session();
+    come_back();
+    deliver_numbered(1, true, "one");
+    lose_session();
+    come_back();
+    /* "zero" came before them, but its delivery was lost with a session. */
+    deliver_numbered(9, true, "zero");
+    deliver_numbered(1, true, "one");
+    deliver_numbered(2, true, "two");
+    lose_session();
+    come_back();
+    deliver_numbered(9, true, "zero");
+    deliver_numbered(1, true, "one");
+    deliver_numbered(2, true, "two");
+    CHECK_INT(n_calls, 3);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(!calls[i]->cancelled);
+        answer_call(calls[i], FM_OK, "");
+    }
+    CHECK_INT(hub_saw.acks, 3);
+    end_rule();
+}
+
 TEST(result_of_a_clean_session_is_published_by_the_next)
 {
     configure(1);
@@ -168,6 +249,25 @@ TEST(result_of_a_clean_session_is_published_by_the_next)
     CHECK_INT(hub_saw.publishes, 2);
     published(0);
     CHECK(hub_saw.drops == 2 && hub_saw.acks == 0);
+    end_rule();
+}
+
+TEST(result_of_a_clean_session_is_published_until_one_takes_it)
+{
+    configure(1);
+    conf.clientid = NULL;
+    begin_rule();
+    deliver(1, "hi");
+    lose_session();
+    come_back();
+    opened.on_resent(opened.arg);
+    answer(FM_OK, "x");
+    CHECK_INT(hub_saw.publishes, 1);
+    lose_session();
+    come_back();
+    CHECK_INT(hub_saw.publishes, 2);
+    published(0);
+    CHECK_INT(rule.n_jobs, 0);
     end_rule();
 }
 
