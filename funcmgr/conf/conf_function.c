@@ -88,8 +88,8 @@ static const struct bt_conf_row function_rows[] = {
                 "Longest time between two attempts to start an instance.", .min = 1,
                 .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "timeout", MS, timeout, "30s",
-                "Time for the start of an instance, and for one call with all its "
-                "attempts.",
+                "Time for one call with all its attempts; an instance may take as long "
+                "to start, and always 10 s.",
                 .min = 1, .max = FM_DAY_MS, .flags = BT_CONF_ZERO),
     BT_CONF_ROW(struct fm_function_conf, "calls.http", BOOL, calls_http, "true",
                 "It can be called at the addresses of `http`."),

@@ -390,7 +390,7 @@ static void pump(struct fm_fork *f)
     bt_list_remove(&l->link);
     bt_child_expect(1);
     t->asked = l;
-    bt_timer_start(loop_of(f), &t->timer, (uint64_t)f->opts.timeout, 0);
+    bt_timer_start(loop_of(f), &t->timer, FM_FORK_MS, 0);
     /* A socket that takes no packet is one whose other end is gone: its end of file, or
      * the timer, gives the launch back. No callback from inside a launch. */
     (void)send_request(t->fd, l);
@@ -425,7 +425,7 @@ static void begin(struct fm_template *t, int fd, int output_fd)
     bt_io_start(loop_of(f), &t->io, BT_READ);
     fm_output_start(&t->output, loop_of(f), t->name, f->opts.env->chunk, output_fd);
     bt_timer_init(&t->timer, on_timer);
-    bt_timer_start(loop_of(f), &t->timer, (uint64_t)f->opts.timeout, 0);
+    bt_timer_start(loop_of(f), &t->timer, fm_start_ms(&f->opts), 0);
     f->current = t;
     f->n_processes++;
 }

@@ -227,7 +227,7 @@ static void begin(struct fm_instance *in, const struct fm_process *process)
         bt_io_set(fm_instance_loop(in), &in->reply_io, 0);
     fm_output_start(&in->output, fm_instance_loop(in), in->name, in->opts.env->chunk,
                     process->output_fd);
-    bt_timer_start(fm_instance_loop(in), &in->timer, (uint64_t)in->opts.timeout, 0);
+    bt_timer_start(fm_instance_loop(in), &in->timer, fm_start_ms(&in->opts), 0);
 }
 
 int fm_instance_start(struct fm_instance *in)

@@ -19,6 +19,9 @@
 enum fm_state { FM_STARTING, FM_READY, FM_BUSY, FM_STOPPING, FM_DEAD };
 #define FM_N_STATES 5
 
+/* A process may take this long to be ready, or the time-out of a call if that is longer:
+ * imports are not the call's. */
+#define FM_START_MS 10000u
 /* Between SIGTERM and SIGKILL. */
 #define FM_TERM_MS    2000u
 #define FM_READ_CHUNK ((size_t)64 * 1024)
@@ -80,11 +83,17 @@ struct fm_instance_opts {
     const struct bt_slice *extra_env; /* NUL-terminated NAME=value each */
     size_t n_extra_env;
     size_t max_message;
-    int64_t timeout;          /* ms, for the start and for a call */
+    int64_t timeout;          /* ms, of a call; see fm_start_ms */
     uint32_t concurrency;     /* calls that run at once, 1 or more */
     struct fm_limits *limits; /* for the start; NULL: none */
     struct fm_fork *fork;     /* where it may be forked, or NULL */
 };
+
+/* ms until an instance, or a template, must be ready. */
+static inline uint64_t fm_start_ms(const struct fm_instance_opts *o)
+{
+    return BT_MAX((uint64_t)o->timeout, FM_START_MS);
+}
 
 struct fm_instance {
     struct bt_list link; /* the owner's */

@@ -374,7 +374,7 @@ TEST(template_that_is_late)
 {
     begin_test();
     CHECK(launch(0));
-    CHECK(made->timer.priv_[0] == 1001);
+    CHECK(made->timer.priv_[0] == FM_START_MS + 1);
     made->timer.fn(&made->timer);
     CHECK(saw.spawned == 1 && saw.last_signal == SIGTERM);
     made->timer.fn(&made->timer);

@@ -274,6 +274,14 @@ def spare_instances_are_ready(t):
 
 
 @test
+def a_slow_import_is_not_a_slow_call(t):
+    f = Function(t, code="import time\ntime.sleep(2.5)\n" + HANDLER)
+    f.send(n=1)
+    equal(numbers(f.replies(1)), [1], "reply, with a time-out of 2 s")
+    check("id=FUNC-DEGRADED" not in f.s.log(), "it started")
+
+
+@test
 def qos_1_waits_for_a_function_that_cannot_start(t):
     f = Function(t, code="import no_such_module\n")
     for i in range(100):
@@ -283,6 +291,7 @@ def qos_1_waits_for_a_function_that_cannot_start(t):
     f.s.kill()
     f.s.start()
     f.c = session(t, f.s, "device", ("f/out", 1))
+    until(lambda: f.s.log().count("id=FUNC-DEGRADED") >= 2, what="degraded again")
     time.sleep(0.3)
     equal(f.s.log().count("id=FUNC-DEGRADED"), 2, "it is said once in each life")
     f.write(HANDLER)
