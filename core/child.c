@@ -233,7 +233,7 @@ static int outcome(int report_fd)
     return n == (ssize_t)sizeof(code) ? code : 0;
 }
 
-static int start(const struct bt_child_opts *o, pid_t *out)
+static int start(const struct bt_child_opts *o, pid_t *out, int *error)
 {
     int report[2], code;
     pid_t pid;
@@ -246,6 +246,7 @@ static int start(const struct bt_child_opts *o, pid_t *out)
     if (pid > 0 && !o->no_wait)
         code = outcome(report[0]);
     close(report[0]);
+    *error = code;
     if (code == 0) {
         *out = pid;
         return 0;
@@ -290,7 +291,7 @@ int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
     if (c == NULL)
         return BT_ENOMEM;
     bt_child_expect(1);
-    r = start(opts, &c->pid);
+    r = start(opts, &c->pid, &on_exit->error);
     if (r != 0) {
         bt_child_expect(-1);
         bt_free(c);

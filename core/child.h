@@ -38,12 +38,13 @@ struct bt_child_exit {
     struct bt_msg msg; /* kind is the caller's */
     pid_t pid;
     int status; /* as from waitpid */
+    int error;  /* when the program could not be run: why, an errno; 0: it was run */
 };
 
 /* Any thread. `on_exit` is owned by the caller until it is posted to `to`. 0 and *pid, or
- * BT_EIO/BT_ENOMEM (then on_exit stays with the caller and nothing runs). A failing exec
- * is reported here, not as an exit (but see no_wait); it is waited for, which takes as
- * long as reading the file's first page. */
+ * BT_EIO/BT_ENOMEM (then on_exit stays with the caller and nothing runs; of it only
+ * `error` is set). A failing exec is reported here, not as an exit (but see no_wait); it
+ * is waited for, which takes as long as reading the file's first page. */
 int bt_child_spawn(struct bt_super *super, const struct bt_child_opts *opts,
                    struct bt_mbox *to, struct bt_child_exit *on_exit,
                    pid_t *pid) BT_MUST_CHECK;

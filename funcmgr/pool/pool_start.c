@@ -214,9 +214,10 @@ static void start_one(struct fm_pool *p)
     in = fm_instance_new(&opts);
     r = in != NULL ? fm_instance_start(in) : BT_ENOMEM;
     if (r != 0) {
-        fm_instance_free(in);
         fm_pool_start_failed(p, p->interp.missing != NULL ? p->interp.missing
+                                : in != NULL              ? fm_launch_why(&in->launch, r)
                                                           : bt_error_text(r));
+        fm_instance_free(in);
         return;
     }
     in->generation = p->generation;

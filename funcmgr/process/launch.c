@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/error.h"
@@ -127,6 +129,16 @@ int fm_launch_program(struct fm_launch *l, pid_t *pid)
     return r != 0 ? r : spawn(l, interp, pid);
 }
 
+const char *fm_launch_why(struct fm_launch *l, int r)
+{
+    if (r != BT_EIO || l->on_exit->error == 0)
+        return bt_error_text(r);
+    snprintf(
+        l->why, sizeof(l->why), "the program cannot be run: %s",
+        strerror(l->on_exit->error)); /* NOLINT(concurrency-mt-unsafe): both libcs' is */
+    return l->why;
+}
+
 /* ---- Launches that are pending ---- */
 
 static void close_childs_ends(struct fm_launch *l)
@@ -154,7 +166,7 @@ void fm_launch_spawn(struct fm_launch *l)
     pid_t pid = 0;
     int r = l->cancelled ? BT_ECLOSED : fm_launch_program(l, &pid);
 
-    done(l, r, pid, bt_error_text(r));
+    done(l, r, pid, fm_launch_why(l, r));
 }
 
 /* Until here the process is expected and nobody reaps it, so pid is still its own. */

@@ -32,6 +32,7 @@ struct fm_launch {
     struct fm_cell *cell;             /* of what was started; the owner takes it */
     bool pending;                     /* `launched` follows */
     bool cancelled;
+    char why[96]; /* for fm_launch_why */
     /* Once, only after fm_launch left pid 0: 0 and the process id, or a fatal code and
      * why (nothing runs then). From the loop, never from inside a call of ours. */
     void (*launched)(struct fm_launch *l, int r, pid_t pid, const char *why);
@@ -42,6 +43,8 @@ struct fm_launch {
  * mailbox of the environment once it has ended. Otherwise nothing runs and nothing is
  * open, logged. */
 int fm_launch(struct fm_launch *l, struct fm_process *out) BT_MUST_CHECK;
+/* Why it failed with r, as a user should read it. Valid as long as l. */
+const char *fm_launch_why(struct fm_launch *l, int r);
 /* The process is not wanted any more; `launched` still follows when it is pending. */
 void fm_launch_cancel(struct fm_launch *l);
 

@@ -317,6 +317,7 @@ TEST(a_failing_exec_is_reported_by_spawn)
 
     begin();
     CHECK_INT(bt_child_spawn(NULL, &o, box, &done, &pid), BT_EIO);
+    CHECK_INT(done.error, ENOENT);
     o.file = "/bin/sh";
     o.cwd = "/nonexistent";
     CHECK_INT(bt_child_spawn(NULL, &o, box, &done, &pid), BT_EIO);

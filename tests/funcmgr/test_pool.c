@@ -92,6 +92,11 @@ int fm_instance_start(struct fm_instance *in)
     in->state = FM_STARTING;
     return start_fails ? BT_EIO : 0;
 }
+const char *fm_launch_why(struct fm_launch *l, int r)
+{
+    CHECK(l != NULL);
+    return bt_error_text(r);
+}
 int fm_instance_call(struct fm_instance *in, struct fm_call *call, size_t *len)
 {
     *len = 99;

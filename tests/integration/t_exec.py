@@ -127,6 +127,20 @@ def the_runtime_in_the_documentation(t):
 
 
 @test
+def a_program_that_cannot_be_run(t):
+    folder = t.folder()
+    with open(os.path.join(folder, "echo"), "w") as f:
+        f.write("#!/no/such/interpreter\n")
+        os.chmod(f.name, 0o755)
+    s = t.baetyl(CONFIG % "handler: echo, codedir: .", folder=folder)
+    until(lambda: "id=FUNC-RULE " in s.log(), what="the rule is ready")
+    c = session(t, s, "device", ("t/out", 0))
+    c.send(raw.publish("t", "x"))
+    equal(error_of(c.message()), "failed to start an instance of function f: the program cannot be run: "
+                                 "No such file or directory")
+
+
+@test
 def example_in_go(t):
     go = shutil.which("go") or "/usr/local/go/bin/go"
     if RUNNER or not os.access(go, os.X_OK):
