@@ -390,7 +390,8 @@ static void pump(struct fm_fork *f)
     bt_list_remove(&l->link);
     bt_child_expect(1);
     t->asked = l;
-    bt_timer_start(loop_of(f), &t->timer, FM_FORK_MS, 0);
+    /* The other half is for a start in the ordinary way. */
+    bt_timer_start(loop_of(f), &t->timer, fm_start_ms(&f->opts) / 2, 0);
     /* A socket that takes no packet is one whose other end is gone: its end of file, or
      * the timer, gives the launch back. No callback from inside a launch. */
     (void)send_request(t->fd, l);

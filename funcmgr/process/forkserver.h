@@ -15,9 +15,6 @@
 /* After so many templates that ended before they forked once, no more are tried. */
 #define FM_FORK_TRIES 3u
 
-/* A template forks in milliseconds: one that has not answered by then is ended. */
-#define FM_FORK_MS 2000u
-
 struct fm_template;
 
 struct fm_fork {

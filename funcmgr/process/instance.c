@@ -198,6 +198,7 @@ static void on_launched(struct fm_launch *l, int r, pid_t pid, const char *why)
     }
     if (r == 0) {
         bt_io_set(fm_instance_loop(in), &in->reply_io, BT_READ);
+        bt_timer_start(fm_instance_loop(in), &in->timer, fm_start_ms(&in->opts), 0);
         return;
     }
     if (in->state != FM_STOPPING)

@@ -3,12 +3,12 @@
  * They are known by packet identifier, topic and payload. The function does not run a
  * second time: the job takes the delivery, to acknowledge it when the result is safe.
  *
- * A broker delivers again in order and before anything new, and the jobs are kept in that
- * order; the hub of this process also says when it is done with that. So what is in front
- * of a message that came again, or of a new one, and has not come by then, will not come:
- * its result was safe already, or it is somebody else's. Of such a job nothing is
- * published, and the others of its topic have their turn. Failure mode: of too many
- * detached jobs all are given up. */
+ * A broker delivers again before anything new, and in order; the jobs are kept in that
+ * order. The hub of this process also says when all has come. So what is in front of a
+ * message of its topic that came again, or of any that is new, and has not come by then,
+ * will not come: its result was safe already, or it is somebody else's. Of such a job
+ * nothing is published, and the others of its topic have their turn. Failure mode: of too
+ * many detached jobs all are given up. */
 #include <string.h>
 
 #include "core/log.h"
@@ -39,30 +39,41 @@ static bool is_left(const struct fm_job *job)
     return !job->attached && !job->unwanted && job->delivery.qos > 0;
 }
 
+/* Order is promised within a topic and a QoS (MQTT 5.0 §4.6). */
+static bool same_order(const struct fm_job *a, const struct fm_job *b)
+{
+    return a->delivery.qos == b->delivery.qos &&
+           same(a->delivery.topic, b->delivery.topic);
+}
+
 static void forget_one(struct fm_job *job)
 {
-    if (is_left(job))
+    if (job->unwanted)
         fm_job_give_up(job);
 }
 
+/* Those in front of `end` that are of its order; all, if NULL. */
 static void forget_before(struct fm_rule *rule, const struct fm_job *end)
 {
     const struct bt_list *it;
     size_t n = 0;
 
     bt_list_for_each (it, &rule->jobs) {
-        const struct fm_job *job = bt_list_entry(it, struct fm_job, link);
+        struct fm_job *job = bt_list_entry(it, struct fm_job, link);
 
         if (job == end)
             break;
-        n += is_left(job);
+        if (is_left(job) && (end == NULL || same_order(job, end))) {
+            job->unwanted = true;
+            n++;
+        }
     }
     if (n == 0)
         return;
     bt_log(BT_LOG_INFO, "FUNC-FORGOTTEN",
            "messages did not come again with their session", "function=%s messages=%zu",
            rule->conf->function, n);
-    fm_jobs_before(rule, end, forget_one);
+    fm_jobs_each(rule, forget_one);
 }
 
 bool fm_jobs_again(struct fm_rule *rule, const struct fm_delivery *d)
@@ -75,8 +86,12 @@ bool fm_jobs_again(struct fm_rule *rule, const struct fm_delivery *d)
         rule->link_ops->drop(d); /* one acknowledgement is for both */
         return true;
     }
-    if (!rule->clean)
+    if (!rule->clean) {
         forget_before(rule, job);
+        job = find(rule, d); /* it may have had its turn, and ended for lack of memory */
+    }
+    if (job == NULL)
+        return false;
     bt_list_remove(&job->link);
     bt_list_push_back(&rule->jobs, &job->link);
     fm_job_attach(job, d);
@@ -109,7 +124,7 @@ static void move_left_behind(struct fm_rule *rule)
 void fm_jobs_detach(struct fm_rule *rule)
 {
     move_left_behind(rule);
-    fm_jobs_before(rule, NULL, fm_job_detach);
-    if (rule->n_detached > FM_RULE_MAX_JOBS + FM_RULE_WIDE)
+    fm_jobs_each(rule, fm_job_detach);
+    if (rule->n_detached > FM_RULE_MAX_WINDOW)
         fm_jobs_forget(rule);
 }

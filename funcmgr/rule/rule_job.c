@@ -380,19 +380,13 @@ void fm_job_give_up(struct fm_job *job)
         fm_pool_cancel(job->pool, &job->call);
 }
 
-void fm_jobs_before(struct fm_rule *rule, const struct fm_job *end,
-                    void (*fn)(struct fm_job *job))
+void fm_jobs_each(struct fm_rule *rule, void (*fn)(struct fm_job *job))
 {
     struct bt_list *it, *next;
 
     hold_turns(rule);
-    bt_list_for_each_safe (it, next, &rule->jobs) {
-        struct fm_job *job = bt_list_entry(it, struct fm_job, link);
-
-        if (job == end)
-            break;
-        fn(job);
-    }
+    bt_list_for_each_safe (it, next, &rule->jobs)
+        fn(bt_list_entry(it, struct fm_job, link));
     release_turns(rule);
 }
 
@@ -404,7 +398,7 @@ static void ready_one(struct fm_job *job)
 
 void fm_jobs_ready(struct fm_rule *rule)
 {
-    fm_jobs_before(rule, NULL, ready_one);
+    fm_jobs_each(rule, ready_one);
 }
 
 static void close_one(struct fm_job *job)
@@ -415,7 +409,7 @@ static void close_one(struct fm_job *job)
 
 void fm_jobs_close(struct fm_rule *rule)
 {
-    fm_jobs_before(rule, NULL, close_one);
+    fm_jobs_each(rule, close_one);
 }
 
 static void abandon_one(struct fm_job *job)
@@ -426,5 +420,5 @@ static void abandon_one(struct fm_job *job)
 
 void fm_jobs_abandon(struct fm_rule *rule)
 {
-    fm_jobs_before(rule, NULL, abandon_one);
+    fm_jobs_each(rule, abandon_one);
 }

@@ -53,10 +53,8 @@ void fm_job_detach(struct fm_job *job);
 void fm_job_attach(struct fm_job *job, const struct fm_delivery *d);
 /* Its result is not wanted any more. */
 void fm_job_give_up(struct fm_job *job);
-/* For the jobs in front of `end`, or for all when that is NULL, in the order of the
- * broker. fn may end the job it is given. */
-void fm_jobs_before(struct fm_rule *rule, const struct fm_job *end,
-                    void (*fn)(struct fm_job *job));
+/* Jobs of the rule, in the order of the broker; fn may end its own. */
+void fm_jobs_each(struct fm_rule *rule, void (*fn)(struct fm_job *job));
 /* There is a session again: publish what was kept and will not be delivered again. */
 void fm_jobs_ready(struct fm_rule *rule);
 /* The rule closes: what waits for a time or for the broker ends. */

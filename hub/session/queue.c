@@ -214,7 +214,7 @@ static void take_out(struct hub_session *s, struct hub_qentry *e)
         s->tail = prev;
     s->n_queued--;
     s->worker->counts.queued--;
-    if (!waits) {
+    if (!waits && s->n_inflight > 0) { /* 0: no link has sent it again yet */
         s->n_inflight--;
         s->worker->counts.inflight--;
     }

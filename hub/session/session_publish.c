@@ -20,9 +20,9 @@ static struct hub_qentry *find_input(const struct hub_session *s, uint64_t qseq)
 {
     struct hub_qentry *e = s->head;
 
-    while (e != NULL && e->sent && e->qseq != qseq)
+    while (e != NULL && e->sent && e->qseq < qseq)
         e = e->next;
-    return e != NULL && e->sent ? e : NULL;
+    return e != NULL && e->sent && e->qseq == qseq ? e : NULL;
 }
 
 /* What this is the result of is done with, too, unless the result was refused. */

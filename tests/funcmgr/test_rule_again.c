@@ -148,7 +148,6 @@ TEST(what_does_not_come_again_is_given_up)
     end_rule();
 }
 
-/* Nobody else has the message, so its result must not get lost. */
 static void deliver_numbered(uint16_t pid, bool dup, const char *payload)
 {
     const struct fm_delivery like = { .qos = 1, .pid = pid, .dup = dup };
@@ -201,6 +200,26 @@ TEST(one_that_comes_first_as_a_repetition_has_its_turn)
     end_rule();
 }
 
+TEST(another_topic_may_come_again_later)
+{
+    const struct fm_delivery like = { .qos = 1, .pid = 1 };
+    const struct fm_delivery again = { .qos = 1, .pid = 1, .dup = true };
+
+    configure(1);
+    begin_rule();
+    deliver_as(&like, "a", "a");
+    deliver_as(&like, "b", "b");
+    lose_session();
+    come_back();
+    deliver_as(&again, "b", "b");
+    deliver_as(&again, "a", "a");
+    CHECK_INT(n_calls, 2);
+    answer_call(calls[0], FM_OK, "");
+    answer_call(calls[1], FM_OK, "");
+    CHECK_INT(hub_saw.acks, 2);
+    end_rule();
+}
+
 TEST(those_that_come_again_later_are_not_given_up)
 {
     configure(1);
@@ -230,6 +249,7 @@ TEST(those_that_come_again_later_are_not_given_up)
     end_rule();
 }
 
+/* Nobody else has the message, so its result must not get lost. */
 TEST(result_of_a_clean_session_is_published_by_the_next)
 {
     configure(1);
