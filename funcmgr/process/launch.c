@@ -131,11 +131,12 @@ int fm_launch_program(struct fm_launch *l, pid_t *pid)
 
 const char *fm_launch_why(struct fm_launch *l, int r)
 {
-    if (r != BT_EIO || l->on_exit->error == 0)
+    int error = l->on_exit->error;
+
+    if (r != BT_EIO || error == 0)
         return bt_error_text(r);
-    snprintf(
-        l->why, sizeof(l->why), "the program cannot be run: %s",
-        strerror(l->on_exit->error)); /* NOLINT(concurrency-mt-unsafe): both libcs' is */
+    snprintf(l->why, sizeof(l->why), "the program cannot be run: %s",
+             strerror(error)); /* NOLINT(concurrency-mt-unsafe): both libcs' is safe */
     return l->why;
 }
 

@@ -102,7 +102,6 @@ struct hub_session {
     uint64_t disk_from,
         read_upto;        /* queue entries from disk_from on are only in the store */
     uint64_t link_serial; /* grows with every link */
-    bool resending;       /* the link is to be told when all is sent again */
     int64_t expires_ms;   /* wall clock while offline, 0 = never */
     uint32_t expiry_s;    /* UINT32_MAX = never */
     uint32_t hash;
@@ -117,8 +116,9 @@ struct hub_session {
     bool persistent; /* entries go to the store; it may end with its connection all the
                         same, by expiry_s 0 */
     bool on_disk, reading, read_stale, stored, replaying;
-    bool leaving; /* ended but for its shared messages (hub/session/share.c) */
-    bool traced;  /* hub/observe/recorder.h */
+    bool leaving;   /* ended but for its shared messages (hub/session/share.c) */
+    bool traced;    /* hub/observe/recorder.h */
+    bool resending; /* the link is to be told when all is sent again */
     char id[];
 };
 

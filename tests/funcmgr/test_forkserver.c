@@ -257,6 +257,7 @@ TEST(one_request_at_a_time)
     hello("", "");
     CHECK_STR(asked(), "f.1");
     CHECK_STR(asked(), "");
+    CHECK_INT(made->timer.priv_[0], FM_START_MS / 2 + 1);
     CHECK_INT(saw.expected, 1);
     say("P77");
     CHECK(saw.adopted == 1 && saw.pid == 77);

@@ -509,6 +509,7 @@ TEST(end_before_the_hello)
 TEST(no_hello_in_time)
 {
     begin_start(1);
+    CHECK_INT(in->timer.priv_[0], now_ms + FM_START_MS + 1); /* more than the time-out */
     on_timer(&in->timer);
     start_fails_with("the instance was not ready in time");
 }
@@ -704,8 +705,10 @@ TEST(hello_waits_for_the_launch)
     hello(1, "");
     turn();
     CHECK(in->pid == 0 && saw.ready == 0);
+    now_ms += 7000;
     launched(0);
     CHECK(in->pid == 77);
+    CHECK_INT(in->timer.priv_[0], now_ms + FM_START_MS + 1); /* it begins only now */
     turn();
     CHECK_INT(saw.ready, 1);
     end();

@@ -47,8 +47,8 @@ static void on_closed(void *arg, unsigned reason)
     closed_reason = reason;
 }
 
-static void open_local(const char *id, bool clean, uint16_t window,
-                       const struct hub_sub *subs, size_t n_subs)
+static void ask_open(const char *id, bool clean, uint16_t window,
+                     const struct hub_sub *subs, size_t n_subs)
 {
     const struct hub_client_opts o = {
         .client_id = id,
@@ -66,6 +66,12 @@ static void open_local(const char *id, bool clean, uint16_t window,
 
     ready = resent = published = closed = n_messages = 0;
     CHECK_INT(hub_client_open(sim.hub, &o, &client), 0);
+}
+
+static void open_local(const char *id, bool clean, uint16_t window,
+                       const struct hub_sub *subs, size_t n_subs)
+{
+    ask_open(id, clean, window, subs, n_subs);
     sim_run();
 }
 
@@ -188,17 +194,24 @@ static void count_rows(void)
 
 static const struct hub_sub in2 = { "in", 2 };
 
-/* A session of "mod" that was given a message at QoS 2, and one of "other", away, that
- * waits for results. */
-static struct sim_client begin_qos2(const char *yaml, bool clean)
+/* A session of "other", away, that waits for results. */
+static void begin_with_other(const char *yaml, uint8_t qos)
 {
-    struct sim_client net, other;
+    struct sim_client other;
 
     begin(yaml);
     other = sim_client_open(&(struct sim_login){ .id = "other", .keep = true });
-    sim_say_subscribe(&other, "out", 2, 1);
+    sim_say_subscribe(&other, "out", qos, 1);
     sim_run();
     sim_client_break(&other);
+}
+
+/* The same, and one of "mod" that was given a message at QoS 2. */
+static struct sim_client begin_qos2(const char *yaml, bool clean)
+{
+    struct sim_client net;
+
+    begin_with_other(yaml, 2);
     open_local("mod", clean, 10, &in2, 1);
     net = sim_client_open(&(struct sim_login){ .id = "net" });
     sim_say_publish(&net, "in", "two", 2, false, 5);
@@ -400,13 +413,9 @@ TEST(what_was_not_processed_comes_again)
 static void hold_three(void)
 {
     const struct hub_sub sub = { "in", 1 };
-    struct sim_client net, out;
+    struct sim_client net;
 
-    begin("workers: 1\n");
-    out = sim_client_open(&(struct sim_login){ .id = "out", .keep = true });
-    sim_say_subscribe(&out, "out", 1, 1);
-    sim_run();
-    sim_client_break(&out);
+    begin_with_other("workers: 1\n", 1);
     open_local("mod", false, 3, &sub, 1);
     net = sim_client_open(&(struct sim_login){ .id = "net" });
     for (uint16_t pid = 1; pid <= 3; pid++)
@@ -456,6 +465,31 @@ TEST(a_result_becomes_safe_before_its_input_is_sent_again)
     CHECK(n_messages == 2 && resent == 2);
     CHECK_INT(client->link.session->n_queued, 0);
     CHECK_INT(client->link.session->n_inflight, 0);
+    end();
+}
+
+TEST(results_become_safe_while_the_session_is_away)
+{
+    const struct hub_sub sub = { "in", 1 };
+    struct hub_totals before, after;
+
+    hold_three();
+    hub_totals(&before);
+    answer(1, 1);
+    answer(2, 1);
+    for (size_t i = 0; i < 3; i++)
+        hub_delivery_free(held[i]);
+    hub_client_close(client);
+    ask_open("mod", false, 1, &sub,
+             1); /* the first is in flight again, the others wait */
+    hub_client_close(client);
+    sim_run();
+    open_local("mod", false, 3, &sub, 1);
+    CHECK(n_messages == 1 && resent == 1);
+    CHECK_INT(client->link.session->n_inflight, 1);
+    hub_totals(&after);
+    CHECK_INT(before.inflight - after.inflight, 2);
+    hub_client_ack(client, held[0], true);
     end();
 }
 
